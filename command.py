@@ -1,0 +1,175 @@
+"""What the commands of this project share: one-line errors, the device and the signals."""
+
+import argparse
+import functools
+import importlib.util
+import os
+import signal
+import sys
+import threading
+
+import chainer_compat  # noqa: F401  Chainer does not import without it
+import chainer
+from chainer.backends import cuda
+
+
+class UserError(Exception):
+    """Something that the user can mend. The message says what it is and how to mend it."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage."""
+
+    def error(self, message):
+        """Prints the error on standard error and exits with status 2."""
+        self.exit(2, f'{self.prog}: error: {message}; see {self.prog} --help\n')
+
+
+def whole_number(least=None, most=None):
+    """Makes an argparse type for whole numbers.
+
+    Args:
+        least (int): The least number that is allowed. ``None`` means that there is no limit.
+        most (int): The greatest number that is allowed. ``None`` means that there is no limit.
+
+    Returns:
+        callable: Turns the text of an argument into an int.
+
+    """
+    limits = '' if least is None else f' from {least} on'
+    if most is not None:
+        limits = f' from {least} to {most}'
+
+    def parse(text):
+        try:
+            number = int(text)
+            if (least is None or least <= number) and (most is None or number <= most):
+                return number
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number{limits}')
+
+    return parse
+
+
+def one_line_errors(prog):
+    """Makes a decorator for a command's ``main``: errors become one line and an exit status.
+
+    Args:
+        prog (str): The command's name, with which the line begins.
+
+    Returns:
+        callable: The decorator. The decorated function returns the exit status: what the function
+        itself returned (0 if that is ``None``), 2 for a wrong command line, 1 for any other
+        mistake of the user, 130 for Ctrl-C.
+
+    """
+
+    def decorate(main):
+        @functools.wraps(main)
+        def wrapper(argv=None):
+            try:
+                return main(argv) or 0
+            except SystemExit as exit:  # argparse: --help, or a wrong command line
+                return exit.code
+            except UserError as error:
+                message = str(error)
+            except MemoryError:
+                message = 'not enough memory; choose fewer units (-u) or smaller mini-batches (-b)'
+            except KeyboardInterrupt:
+                return 128 + signal.SIGINT
+            except BrokenPipeError:  # nobody reads on, as after "| head"
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 128 + signal.SIGPIPE
+            print(f'{prog}: error: {message}', file=sys.stderr)
+            return 1
+
+        return wrapper
+
+    return decorate
+
+
+def get_device(gpu):
+    """Finds the device to compute on.
+
+    Args:
+        gpu (int): Number of the GPU. A negative number means the CPU.
+
+    Returns:
+        chainer.backend.Device: The device, not yet in use.
+
+    Raises:
+        UserError: If CuPy, the driver or the GPU is missing.
+
+    """
+    if gpu < 0:
+        return chainer.get_device('@numpy')
+    if importlib.util.find_spec('cupy') is None:
+        raise UserError(
+            f'-g {gpu} needs CuPy, which is not installed; '
+            'install what requirements-gpu.txt says, or leave out -g'
+        )
+    if not cuda.available:
+        raise UserError(
+            f'-g {gpu} needs CuPy, and the one that is installed does not import; '
+            'install what requirements-gpu.txt says, or leave out -g'
+        )
+    runtime = cuda.cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise UserError(
+            f'-g {gpu} finds no GPU ({_first_line(error)}); '
+            'check the driver with nvidia-smi, or leave out -g'
+        ) from None
+    if gpu >= count:
+        raise UserError(
+            f'there is no GPU {gpu}: CuPy sees {count}, numbered from 0; choose another with -g'
+        )
+    return chainer.get_device(f'@cupy:{gpu}')
+
+
+def _first_line(error):
+    return str(error).strip().split('\n')[0]
+
+
+class Interruption:
+    """Lets the work in a ``with`` block come to an orderly end on Ctrl-C or SIGTERM.
+
+    A second signal ends the process at once.
+
+    Attributes:
+        signum (int): The signal that ended the block, or ``None`` if it came to its own end.
+
+    """
+
+    class _Stop(BaseException):
+        pass
+
+    def __init__(self):
+        self.signum = None
+        self._came = None
+        self._previous = {}
+
+    def check(self):
+        """Leaves the block if a signal has come. To be called where the work can stop."""
+        if self._came:
+            raise self._Stop
+
+    def _note(self, signum, frame):
+        self._came = signum
+        signal.signal(signum, signal.SIG_DFL)
+
+    def __enter__(self):
+        # Python allows handlers in the main thread alone. Elsewhere the caller looks after signals.
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._previous[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        if kind is self._Stop:
+            self.signum = self._came
+        return kind is self._Stop

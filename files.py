@@ -1,0 +1,72 @@
+"""Writes files so that nobody ever meets half of one."""
+
+import contextlib
+import os
+import tempfile
+
+from command import UserError
+
+
+def prepare(out):
+    """Makes sure that files can be written into a directory.
+
+    Args:
+        out (str): The directory. It is created if need be.
+
+    Raises:
+        UserError: If it cannot be created or written.
+
+    """
+    try:
+        os.makedirs(out, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(
+            f'cannot write to {out}: {error.strerror}; choose another directory with -o'
+        ) from None
+
+
+def write_text(path, text):
+    """Replaces a text file as a whole, or not at all.
+
+    Args:
+        path (str): The file to write, in UTF-8.
+        text (str): Its new content.
+
+    Raises:
+        UserError: If it cannot be written. What stood at ``path`` stands there still.
+
+    """
+    with replacing(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Replaces a file as a whole, or not at all.
+
+    Args:
+        path (str): The file to write.
+
+    Yields:
+        str: The path of a temporary file in the same directory, to be written in the block. It
+        takes the place of ``path`` when the block ends well, and is removed when it does not.
+
+    Raises:
+        UserError: If it cannot be written. What stood at ``path`` stands there still.
+
+    """
+    temporary = f'{path}.tmp'
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        if isinstance(error, OSError):
+            raise UserError(
+                f'cannot write {path}: {error.strerror}; make room or choose another directory '
+                'with -o, and go on from the last mlp.state with -r'
+            ) from None
+        raise

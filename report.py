@@ -1,0 +1,175 @@
+"""What a run shows and leaves behind: printed lines, progress, the log, curves and the graph."""
+
+import json
+import logging
+import math
+import os
+import shutil
+import subprocess
+import sys
+
+import chainer_compat  # noqa: F401  Chainer does not import without it
+from chainer import computational_graph
+from tqdm import tqdm
+
+import files
+from command import UserError
+
+LOG = 'log'
+
+# What the log holds of each epoch, as Chainer's LogReport calls it.
+RECORD = (
+    'main/loss',
+    'main/accuracy',
+    'validation/main/loss',
+    'validation/main/accuracy',
+    'epoch',
+    'iteration',
+    'elapsed_time',
+)
+
+
+def say(*words):
+    """Prints a line on standard output at once, past any progress bar on the terminal.
+
+    Args:
+        words: What to print, as for ``print``.
+
+    """
+    tqdm.write(' '.join(map(str, words)), file=sys.stdout)
+    sys.stdout.flush()
+
+
+def hint(text):
+    """Prints a remark for a person: on standard error, and only where that is a terminal.
+
+    Args:
+        text (str): The remark.
+
+    """
+    if sys.stderr.isatty():
+        tqdm.write(text, file=sys.stderr)
+
+
+def progress(epoch, images):
+    """Makes the progress bar of an epoch. It is drawn only where standard error is a terminal.
+
+    Args:
+        epoch (int): Number of the epoch.
+        images (int): Number of images in the epoch.
+
+    Returns:
+        tqdm.tqdm: The bar, a context manager. Its ``update(n)`` counts n images.
+
+    """
+    return tqdm(desc=f'epoch {epoch}', total=images, unit=' images', leave=False, disable=None)
+
+
+def save_graph(out, loss):
+    """Writes the computational graph of a loss as ``graph.dot``, for Graphviz.
+
+    Args:
+        out (str): The directory to write to.
+        loss (chainer.Variable): The loss of a mini-batch.
+
+    Raises:
+        UserError: If the file cannot be written.
+
+    """
+    graph = computational_graph.build_computational_graph([loss])
+    files.write_text(os.path.join(out, 'graph.dot'), graph.dump())
+
+
+def save_log(out, log):
+    """Writes ``log`` in the format of Chainer's LogReport.
+
+    Args:
+        out (str): The directory to write to.
+        log (list): A dictionary for each epoch.
+
+    Raises:
+        UserError: If the file cannot be written.
+
+    """
+    files.write_text(os.path.join(out, LOG), json.dumps(log, indent=4))
+
+
+def load_log(path, epochs):
+    """Reads the log of a run that is gone on with.
+
+    Args:
+        path (str): The file, as :func:`save_log` writes it.
+        epochs (int): Number of epochs that the run has behind it. What a killed run wrote on later
+            epochs is left out.
+
+    Returns:
+        list: A dictionary for each epoch. It is empty if there is no such file.
+
+    Raises:
+        UserError: If it is no such log. It would be lost if it were written anew.
+
+    """
+    if not os.path.exists(path):
+        return []
+    try:
+        with open(path, encoding='utf-8') as file:
+            log = json.load(file)
+        if not all(math.isfinite(record[key]) for record in log for key in RECORD):
+            raise ValueError('not finite')
+        return [record for record in log if record['epoch'] <= epochs]
+    except Exception as error:  # whatever another file's content leads to
+        raise UserError(
+            f'{path} is not the log of a run ({error}); move it out of the way'
+        ) from None
+
+
+def save_pictures(out, log):
+    """Draws the curves of loss and accuracy, and the graph where Graphviz is installed.
+
+    What is missing, Matplotlib or Graphviz, costs its picture and gets a hint.
+
+    Args:
+        out (str): The directory to write to, and to find ``graph.dot`` in.
+        log (list): The records of all epochs, as in LogReport's log.
+
+    Raises:
+        UserError: If a file cannot be written.
+
+    """
+    if log:
+        _save_curves(out, log)
+    if os.path.exists(os.path.join(out, 'graph.dot')):
+        _draw_graph(out)
+
+
+def _save_curves(out, log):
+    # It says when it builds its font cache, or has no home directory to put it in.
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)
+    try:
+        # Only a run that ends well waits for this import. The figure needs no display.
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError:
+        hint('no loss.png and accuracy.png: Matplotlib is not installed (pip install matplotlib)')
+        return
+    epochs = [record['epoch'] for record in log]
+    for name in ('loss', 'accuracy'):
+        axes = Figure(figsize=(6.4, 4.8)).subplots()
+        for key, label in ((f'main/{name}', 'train'), (f'validation/main/{name}', 'test')):
+            axes.plot(epochs, [record[key] for record in log], marker='x', label=label)
+        axes.set_xlabel('epoch')
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(True)
+        axes.legend()
+        with files.replacing(os.path.join(out, f'{name}.png')) as path:
+            axes.figure.savefig(path, format='png', dpi=100, bbox_inches='tight')
+
+
+def _draw_graph(out):
+    dot, svg = (os.path.join(out, name) for name in ('graph.dot', 'graph.svg'))
+    if shutil.which('dot') is None:
+        hint(f'no {svg}: Graphviz is not installed; once it is: dot -Tsvg {dot} -o {svg}')
+        return
+    with files.replacing(svg) as path:
+        subprocess.run(['dot', '-Tsvg', dot, '-o', path], check=True, stderr=subprocess.DEVNULL)

@@ -1,0 +1,40 @@
+"""A tiny MNIST, and an empty directory for each test."""
+
+import os
+import shutil
+
+import numpy
+import pytest
+
+import mnist
+
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory):
+    """A dataset root with the first images of the real MNIST: 500 to train and 300 to test."""
+    root = tmp_path_factory.mktemp('tiny')
+    folder = root / 'pfnet' / 'chainer' / 'mnist'
+    folder.mkdir(parents=True)
+    for name, images in (('train', 500), ('test', 300)):
+        with numpy.load(os.path.join(mnist.DATA, 'pfnet/chainer/mnist', f'{name}.npz')) as npz:
+            numpy.savez(folder / f'{name}.npz', x=npz['x'][:images], y=npz['y'][:images])
+    return root
+
+
+@pytest.fixture(autouse=True)
+def fresh_directory(tmp_path, tiny, monkeypatch):
+    """Each test stands in an empty directory, with the tiny MNIST."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('CHAINER_DATASET_ROOT', str(tiny))
+
+
+@pytest.fixture(scope='session')
+def bound_by_permissions():
+    """Words to put before a command so that permissions bind it, even if this user is root."""
+    if not hasattr(os, 'geteuid'):
+        pytest.skip('the permissions are those of POSIX')
+    if os.geteuid() != 0:
+        return []
+    if shutil.which('setpriv') is None:
+        pytest.skip('root may write everywhere, and there is no setpriv to hinder it')
+    return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
