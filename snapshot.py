@@ -90,8 +90,8 @@ def load_model(path, predictor):
 def load_state(path, optimizer, weights=True):
     """Reads the training state into an optimizer and its model.
 
-    States by plain Chainer load too: those of Chainer 7, which lack the seed, and older ones,
-    which count updates once for all parameters.
+    States by plain Chainer load too. They lack the seed, and those of Chainer v2 count updates
+    once for all parameters (https://github.com/chainer/chainer/pull/4026).
 
     Args:
         path (str): The file.
@@ -152,7 +152,8 @@ def weights_beside(path):
 def _serialize(target):
     serializer = serializers.DictionarySerializer()
     serializer.save(target)
-    return serializer.target
+    # Chainer keeps names in sets, whose order changes from process to process.
+    return dict(sorted(serializer.target.items()))
 
 
 def _save(path, content):
@@ -208,7 +209,7 @@ class _Npz:
 
     def adam(self, key, shape, updates):
         """Reads what Adam keeps for the parameter ``key`` after so many updates in all."""
-        # Before Chainer v5 only the optimizer as a whole counted its updates.
+        # Up to Chainer v3.2 only the optimizer as a whole counts its updates in a snapshot.
         t = self.count(f'{key}/t', MOST_UPDATES) if f'{key}/t' in self else updates
         if t == 0 and f'{key}/m' not in self:  # Adam makes its moments at the first update
             m, v = numpy.zeros(shape, numpy.float32), numpy.zeros(shape, numpy.float32)
@@ -260,26 +261,29 @@ class _Npz:
 
     def _header(self, key):
         """Reads what a member claims to be: its shape and dtype."""
-        with self._archive.open(f'{key}.npy') as member:
-            return _npy_header(io.BytesIO(member.read(MOST_HEADER)))
+        content = io.BytesIO(self._read(key, MOST_HEADER))
+        version = numpy.lib.format.read_magic(content)
+        if version == (1, 0):
+            shape, _, dtype = numpy.lib.format.read_array_header_1_0(content)
+        else:
+            shape, _, dtype = numpy.lib.format.read_array_header_2_0(content)
+        return shape, dtype
 
     def _array(self, key, shape, dtype):
         """Reads a member that claims to be of a shape and a dtype that are wanted."""
+        most = math.prod(shape) * dtype.itemsize + MOST_HEADER
+        # Reading on to the end checks the CRC.
+        content = io.BytesIO(self._read(key, most))
+        array = numpy.lib.format.read_array(content, allow_pickle=False)
+        if content.read():
+            raise ValueError(f'{key} is too long')
+        return array
+
+    def _read(self, key, most):
+        """Reads the bytes of a member, ``most`` of them at most."""
         info = self._archive.getinfo(f'{key}.npy')
-        # NumPy writes no other compression, and zipfile does not bound the memory that others take.
+        # NumPy uses no other compression, and zipfile does not bound the memory that others take.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f'{key} is compressed in a way that NumPy does not use')
-        if info.file_size > math.prod(shape) * dtype.itemsize + MOST_HEADER:
-            raise ValueError(f'{key} is too long')
         with self._archive.open(info) as member:
-            content = io.BytesIO(member.read(info.file_size))  # to its end: that checks the CRC
-        return numpy.lib.format.read_array(content, allow_pickle=False)
-
-
-def _npy_header(content):
-    version = numpy.lib.format.read_magic(content)
-    if version == (1, 0):
-        shape, _, dtype = numpy.lib.format.read_array_header_1_0(content)
-    else:
-        shape, _, dtype = numpy.lib.format.read_array_header_2_0(content)
-    return shape, dtype
+            return member.read(most)

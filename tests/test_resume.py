@@ -1,0 +1,372 @@
+"""Going on: exactly, from old snapshots, after signals, kills and failures to write."""
+
+import json
+import os
+import random
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import chainer_compat  # noqa: F401
+import chainer.links as L
+import numpy
+import pytest
+from chainer import optimizers, serializers
+
+import mnist
+import snapshot
+import train_mnist
+from helpers import CLONE, command_line, read, run, same, train
+from net import MLP
+
+OLD = CLONE / 'tests' / 'chainer2'
+FILES = ['classifier.model', 'mlp.model', 'mlp.state']
+
+
+def main(*words):
+    """Trains within this process, which is quick."""
+    assert train_mnist.main(['--noplot', *map(str, words)]) == 0
+
+
+def log_of(out):
+    with open(f'{out}/log') as file:
+        return json.load(file)
+
+
+def assert_same_run(a, b):
+    """Asserts that two directories hold the same run, times apart."""
+    for name in FILES:
+        assert same(f'{a}/{name}', f'{b}/{name}'), name
+    for one, other in zip(log_of(a), log_of(b)):
+        assert {**one, 'elapsed_time': 0} == {**other, 'elapsed_time': 0}
+    assert len(log_of(a)) == len(log_of(b))
+
+
+# Exact
+
+
+@pytest.mark.parametrize('net', ['classifier', 'trainflag'])
+@pytest.mark.parametrize('batchsize', [100, 64])
+def test_a_run_cut_anywhere_is_the_run_in_one_go(net, batchsize):
+    words = ['-n', net, '-b', batchsize]
+    main('-e', 4, '-s', 1, '-o', 'whole', *words)
+    for cuts in ([1, 3], [2, 2], [3, 1], [1, 1, 1, 1], [0, 4]):
+        main('-e', cuts[0], '-s', 1, '-o', '0', *words)
+        for i, epochs in enumerate(cuts[1:]):
+            main('-e', epochs, '-r', f'{i}/mlp.state', '-o', i + 1, *words)
+        assert_same_run(len(cuts) - 1, 'whole')
+
+
+def test_processes_go_on_exactly_in_the_same_directory():
+    train('-e', 3, '-s', 1, '-o', 'whole')
+    train('-e', 1, '-s', 1)
+    printed = train('-e', 2, '-r', 'result/mlp.state')
+    assert 'Load optimizer state from result/mlp.state\n# seed: 1\nepoch 2\n' in printed
+    assert_same_run('result', 'whole')
+    assert [record['epoch'] for record in log_of('result')] == [1, 2, 3]
+    times = [record['elapsed_time'] for record in log_of('result')]
+    assert times == sorted(times)
+
+
+def test_a_log_that_runs_ahead_of_the_state_is_cut():
+    """As after a kill between the two writes."""
+    main('-e', 2, '-s', 1, '-o', 'a')
+    shutil.copytree('a', 'b')
+    main('-e', 1, '-r', 'b/mlp.state', '-o', 'b')
+    shutil.copy('a/mlp.state', 'b')
+    main('-e', 1, '-r', 'b/mlp.state', '-o', 'c')
+    assert [record['epoch'] for record in log_of('c')] == [1, 2, 3]
+
+
+def test_weights_of_m_with_the_rest_of_r():
+    main('-e', 1, '-s', 1, '-o', 'a')
+    main('-e', 1, '-s', 2, '-o', 'b')
+    main('-e', 0, '-m', 'b/mlp.model', '-r', 'a/mlp.state', '-o', 'c')
+    a, b, c = (read(f'{out}/mlp.state') for out in 'abc')
+    assert a.keys() == c.keys()
+    for key in c:
+        weight = key.endswith(('/W', '/b'))
+        numpy.testing.assert_array_equal(c[key], (b if weight else a)[key], key)
+
+
+def test_a_seed_on_the_command_line_wins():
+    main('-e', 1, '-s', 1)
+    printed = train('-e', 1, '-r', 'result/mlp.state', '-s', 9, '-o', 'b')
+    assert '# seed: 9\n' in printed
+    assert read('b/mlp.state')['seed'] == 9
+
+
+@pytest.mark.parametrize('net', ['classifier', 'trainflag'])
+@pytest.mark.parametrize('name', FILES)
+def test_m_takes_every_file_with_either_network(net, name):
+    main('-e', 1, '-s', 1, '-o', 'a')
+    main('-e', 0, '-m', f'a/{name}', '-n', net, '-o', 'b')
+    assert same('a/mlp.model', 'b/mlp.model')
+
+
+# Old and foreign
+
+
+def plain_run(model, optimizer, epochs, seed):
+    """Trains as the script does, with plain Chainer alone."""
+    (x, t), _ = mnist.load()
+    for epoch in epochs:
+        order = numpy.random.RandomState([seed, epoch]).permutation(len(x))
+        for i in range(0, len(x), 100):
+            optimizer.update(model, x[order[i : i + 100]], t[order[i : i + 100]])
+
+
+@pytest.mark.parametrize('with_m', [False, True])
+def test_a_state_by_plain_chainer(with_m):
+    model = L.Classifier(MLP(50, 10))
+    optimizer = optimizers.Adam().setup(model)
+    plain_run(model, optimizer, [1], 3)
+    os.mkdir('plain')
+    serializers.save_npz('plain/mlp.state', optimizer)
+
+    done = run('-r', 'plain/mlp.state')
+    assert (done.returncode, done.stderr) == (
+        1,
+        'train_mnist.py: error: plain/mlp.state holds no weights, and there is no '
+        'classifier.model beside it; give the weights with -m\n',
+    )
+    where = 'elsewhere' if with_m else 'plain/classifier.model'
+    serializers.save_npz(where, model)
+    # The tutorial never told the optimizer of its epochs, so that the script counts from 1.
+    words = ['-e', 1, '-s', 3, '-r', 'plain/mlp.state', *(['-m', where] if with_m else [])]
+    assert f'Load model from {where}\nLoad optimizer state from plain/mlp.state\n' in train(*words)
+
+    plain_run(model, optimizer, [1], 3)
+    serializers.save_npz('after', model)
+    assert same('after', 'result/classifier.model')
+    assert read('result/mlp.state')['t'] == 10
+
+
+def test_a_run_of_chainer_2_goes_on():
+    """Files that Chainer 2.1.0 wrote on Python 2.7. They count updates once for all parameters."""
+    predictor = MLP(4, 10)
+    model = L.Classifier(predictor)
+    (x, t), _ = mnist.load()
+    model(x[:1], t[:1])
+    optimizer = optimizers.Adam().setup(model)
+    assert snapshot.weights_beside(OLD / 'mlp.state') == str(OLD / 'classifier.model')
+    for name in ('mlp.model', 'classifier.model'):
+        model.cleargrads()
+        snapshot.load_model(OLD / name, predictor)
+        assert snapshot.load_state(OLD / 'mlp.state', optimizer, weights=False) is None
+        assert {param.update_rule.t for param in model.params()} == {optimizer.t} == {5}
+        for i in range(0, 500, 100):
+            optimizer.update(model, x[i : i + 100], t[i : i + 100])
+        after = read(OLD / 'one-epoch-more.model')
+        for key, param in model.namedparams():
+            numpy.testing.assert_allclose(param.array, after[key[1:]], rtol=1e-4, atol=1e-6)
+    train('-u', 4, '-e', 1, '-r', OLD / 'mlp.state')
+
+
+def test_the_log_of_something_else_is_not_overwritten():
+    main('-e', 1)
+    for content in ('not JSON', '{}x', '[1]', '[{"epoch": 1}]', '{"epoch": 1}'):
+        with open('result/log', 'w') as file:
+            file.write(content)
+        done = run('-r', 'result/mlp.state')
+        assert done.returncode == 1
+        assert re.fullmatch(r'train_mnist.py: error: result/log is not the .*\n', done.stderr)
+        with open('result/log') as file:
+            assert file.read() == content
+
+
+# Signals
+
+
+def start(*words, **options):
+    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **options}
+    return subprocess.Popen(command_line('--noplot', *words), **options)
+
+
+def wait_for(process, line):
+    for printed in process.stdout:
+        if printed == line + '\n':
+            return
+    pytest.fail(f'{line!r} was never printed: {process.stderr.read()}')
+
+
+@pytest.mark.parametrize(
+    ('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['INT', 'TERM']
+)
+@pytest.mark.parametrize('line', ['graph generated', 'epoch 3'])
+def test_a_signal_ends_the_run_and_its_command_goes_on(signum, status, line):
+    words = ['-e', 6, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
+    main(*words, '-o', 'whole')
+    process = start(*words, '-o', 'a directory')
+    wait_for(process, line)
+    process.send_signal(signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status
+    command = re.fullmatch(r'train_mnist.py: interrupted; go on with: (.*)\n', stderr)[1]
+    if line == 'epoch 3':
+        assert '-r' in command
+        assert 2 <= read('a directory/mlp.state')['epoch'] < 6
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert_same_run('a directory', 'whole')
+
+
+def test_a_second_signal_ends_at_once():
+    code = """
+import time
+from command import Interruption
+with Interruption():
+    print('ready', flush=True)
+    time.sleep(60)
+    print('first', flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': str(CLONE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, 'ready')
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (-signal.SIGINT, '')
+
+
+def test_ctrl_c_before_the_first_epoch():
+    process = start()
+    wait_for(process, 'GPU: -1')
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 'Traceback' not in stderr
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    main('-e', 1)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# Kills
+
+
+def test_killed_at_random_moments():
+    """A run of 60 epochs, killed 20 times and gone on with, ends as an undisturbed one.
+
+    More than half of the time of these short epochs goes into writing.
+    """
+    seed = random.randrange(10**6)
+    print('seed of the moments:', seed)  # pytest shows it when the test fails
+    moments = random.Random(seed)
+    epochs = 60
+    weights = []  # after each epoch of an undisturbed run
+    main('-e', 0, '-s', 1, '-o', 'whole')
+    for _ in range(epochs):
+        main('-e', 1, '-r', 'whole/mlp.state', '-o', 'whole')
+        weights.append(read('whole/mlp.model'))
+
+    def epoch_of(name, prefix):
+        """The epoch after which a file was written. Reading it proves that it is whole."""
+        if not os.path.exists(f'result/{name}'):
+            return 0
+        content = read(f'result/{name}')
+        for epoch, expected in enumerate(weights, 1):
+            if all(content[prefix + k].tobytes() == w.tobytes() for k, w in expected.items()):
+                return epoch
+        pytest.fail(f'{name} holds weights of no epoch')
+
+    kills = 0
+    while kills < 20:
+        done = epoch_of('mlp.state', 'predictor/')
+        if done == epochs:
+            shutil.rmtree('result')
+            done = 0
+        words = ['-r', 'result/mlp.state'] if done else ['-s', 1]
+        process = start('-e', epochs - done, *words)
+        wait_for(process, f'epoch {done + 1}')
+        time.sleep(moments.uniform(0, 0.25))
+        process.kill()
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+
+        now = epoch_of('mlp.state', 'predictor/')
+        assert now >= done
+        if now:
+            assert read('result/mlp.state')['epoch'] == now
+            assert len(log_of('result')) - now in (0, 1)
+        for name, prefix in (('mlp.model', ''), ('classifier.model', 'predictor/')):
+            assert epoch_of(name, prefix) - now in (0, 1)
+
+    done = epoch_of('mlp.state', 'predictor/')
+    train('-e', epochs - done, *(['-r', 'result/mlp.state'] if done else ['-s', 1]))
+    assert_same_run('result', 'whole')
+    assert sorted(set(os.listdir('result')) - {'graph.dot'}) == sorted([*FILES, 'log'])
+
+
+# Failures to write
+
+
+def content_of(out):
+    return {name: (out / name).read_bytes() for name in [*FILES, 'log']}
+
+
+def test_a_full_disk_keeps_the_last_good_files(tmp_path):
+    """A limit to the size of files stands in for a disk that is full. It is as real an error."""
+    train('-e', 1)
+    before = content_of(tmp_path / 'result')
+    done = run(
+        '-r',
+        'result/mlp.state',
+        '--noplot',
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        'train_mnist.py: error: cannot write result/mlp.state: File too large; .*\n', done.stderr
+    )
+    after = content_of(tmp_path / 'result')
+    assert after['mlp.state'] == before['mlp.state']
+    assert not list((tmp_path / 'result').glob('*.tmp'))
+    train('-e', 1, '-r', 'result/mlp.state')
+
+
+def test_out_that_becomes_unwritable(tmp_path, bound_by_permissions):
+    process = subprocess.Popen(
+        [*bound_by_permissions, *command_line('-e', 10**6, '--noplot')],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, 'epoch 3')
+    (tmp_path / 'result').chmod(0o555)
+    _, stderr = process.communicate(timeout=60)
+    (tmp_path / 'result').chmod(0o755)
+    assert process.returncode == 1
+    assert re.fullmatch(
+        r'train_mnist.py: error: cannot write result/.*: Permission denied; .*\n', stderr
+    )
+    train('-e', 1, '-r', 'result/mlp.state')
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_snapshot(tmp_path):
+    train('-e', 1)
+    before = content_of(tmp_path / 'result')
+    wild = {key: w * numpy.float32(1e30) for key, w in read('result/mlp.model').items()}
+    numpy.savez('wild.npz', **wild)
+    done = run('--noplot', '-m', 'wild.npz', '-r', 'result/mlp.state')
+    assert done.returncode == 1
+    assert re.search(
+        r'^train_mnist.py: error: the loss is no longer finite in epoch 2; .*\n\Z',
+        done.stderr,
+        re.M,
+    )
+    assert content_of(tmp_path / 'result') == before
