@@ -51,18 +51,47 @@ def hint(text):
         tqdm.write(text, file=sys.stderr)
 
 
-def progress(epoch, images):
-    """Makes the progress bar of an epoch. It is drawn only where standard error is a terminal.
+class Progress(tqdm):
+    """The progress bar of an epoch. It is drawn only where standard error is a terminal.
 
     Args:
         epoch (int): Number of the epoch.
-        images (int): Number of images in the epoch.
-
-    Returns:
-        tqdm.tqdm: The bar, a context manager. Its ``update(n)`` counts n images.
+        n_epoch (int): Number of the last epoch of the run.
+        images (int): Number of images in each epoch.
 
     """
-    return tqdm(desc=f'epoch {epoch}', total=images, unit=' images', leave=False, disable=None)
+
+    def __init__(self, epoch, n_epoch, images):
+        self._images_after = (n_epoch - epoch) * images
+        super().__init__(
+            desc=f'epoch {epoch}/{n_epoch}',
+            total=images,
+            unit=' images',
+            leave=False,
+            disable=None,
+            bar_format='{desc} {percentage:3.0f}%|{bar:24}| '
+            'loss={loss:.4f}, {rate_fmt}, {left} left',
+        )
+
+    def show(self, mean):
+        """Moves the bar on.
+
+        Args:
+            mean (train_mnist.Mean): The means of the epoch so far.
+
+        """
+        self._mean = mean
+        self.update(mean.images - self.n)
+
+    @property
+    def format_dict(self):
+        """What is drawn. It is asked for ten times a second, and so is the loss."""
+        drawn = super().format_dict
+        rate = drawn['rate'] or drawn['n'] / (drawn['elapsed'] or 1)
+        images_left = drawn['total'] - drawn['n'] + self._images_after
+        drawn['left'] = self.format_interval(images_left / rate) if rate else '?'
+        drawn['loss'] = self._mean.get()[0] if drawn['n'] else float('nan')
+        return drawn
 
 
 def save_graph(out, loss):
@@ -159,7 +188,7 @@ def _save_curves(out, log):
             axes.plot(epochs, [record[key] for record in log], marker='x', label=label)
         axes.set_xlabel('epoch')
         axes.set_ylabel(name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(True)
         axes.legend()
         with files.replacing(os.path.join(out, f'{name}.png')) as path:

@@ -211,7 +211,7 @@ class _Npz:
         """Reads what Adam keeps for the parameter ``key`` after so many updates in all."""
         # Up to Chainer v3.2 only the optimizer as a whole counts its updates in a snapshot.
         t = self.count(f'{key}/t', MOST_UPDATES) if f'{key}/t' in self else updates
-        if t == 0 and f'{key}/m' not in self:  # Adam makes its moments at the first update
+        if t == 0 and not self._under(key) & {'m', 'v'}:  # Adam makes them at the first update
             m, v = numpy.zeros(shape, numpy.float32), numpy.zeros(shape, numpy.float32)
         else:
             m, v = (self._floats(f'{key}/{name}', shape) for name in 'mv')

@@ -20,7 +20,6 @@ import chainer.functions as F
 import chainer.links as L
 import numpy
 import six
-from chainer import optimizers
 
 import command
 import files
@@ -28,6 +27,7 @@ import mnist
 import net
 import report
 import snapshot
+import speed
 from command import UserError, whole_number
 from report import say
 
@@ -76,12 +76,15 @@ class Mean:
     Args:
         xp (module): NumPy or CuPy.
 
+    Attributes:
+        images (int): Number of images so far.
+
     """
 
     def __init__(self, xp):
         self._loss = xp.zeros((), 'd')
         self._accuracy = xp.zeros((), 'd')
-        self._images = 0
+        self.images = 0
 
     def add(self, loss, accuracy, images):
         """Adds the means over a mini-batch, which may be smaller than the others.
@@ -94,7 +97,7 @@ class Mean:
         """
         self._loss += loss.array * images
         self._accuracy += accuracy.array * images
-        self._images += images
+        self.images += images
 
     def get(self):
         """Waits for the device and gives the means so far.
@@ -103,10 +106,10 @@ class Mean:
             tuple: Loss and accuracy, floats.
 
         """
-        return float(self._loss) / self._images, float(self._accuracy) / self._images
+        return float(self._loss) / self.images, float(self._accuracy) / self.images
 
 
-def train(model, optimizer, x, t, order, batchsize, watch=lambda images: None):
+def train(model, optimizer, x, t, order, batchsize, watch=lambda mean: None):
     """Trains for one epoch.
 
     Args:
@@ -117,7 +120,7 @@ def train(model, optimizer, x, t, order, batchsize, watch=lambda images: None):
         t (array): Labels, int32, of shape (N,), there too.
         order (array): The order in which to take the images: int, of shape (N,), there too.
         batchsize (int): Images in each mini-batch. The last one has what is left.
-        watch (callable): Called after each mini-batch with its number of images.
+        watch (callable): Called after each mini-batch with the means so far, a :class:`Mean`.
 
     Returns:
         tuple: Mean loss and mean accuracy over the epoch, floats.
@@ -128,7 +131,7 @@ def train(model, optimizer, x, t, order, batchsize, watch=lambda images: None):
         batch = order[i : i + batchsize]
         optimizer.update(model, x[batch], t[batch])
         mean.add(model.loss, model.accuracy, len(batch))
-        watch(len(batch))
+        watch(mean)
     return mean.get()
 
 
@@ -217,7 +220,7 @@ def main(argv=None):
     # The first look at an image draws the weights: here, on the CPU, so that a seed gives the
     # same ones on every device.
     evaluate(model, x_train[:1], t_train[:1])
-    optimizer = optimizers.Adam()
+    optimizer = speed.Adam()
     optimizer.setup(model)
     log = []
 
@@ -246,11 +249,11 @@ def main(argv=None):
     first_update = optimizer.t + 1
     begin = time.perf_counter() - (log[-1]['elapsed_time'] if log else 0)
 
-    def watch(images):
+    def watch(mean):
         if optimizer.t == first_update:
             report.save_graph(args.out, model.loss)
             say('graph generated')
-        bar.update(images)
+        bar.show(mean)
         interruption.check()
 
     def save():
@@ -260,7 +263,7 @@ def main(argv=None):
         snapshot.save_state(args.out, optimizer, seed)
 
     # Learning loop
-    with command.Interruption() as interruption:
+    with command.Interruption() as interruption, speed.tuned(args.unit):
         for epoch in six.moves.range(optimizer.epoch + 1, n_epoch + 1):
             say('epoch', epoch)
 
@@ -268,7 +271,7 @@ def main(argv=None):
             # that a run that goes on from a snapshot takes them as an undisturbed run does
             order = numpy.random.RandomState([seed, epoch]).permutation(len(x_train))
             order = device.send(order)
-            with report.progress(epoch, len(x_train)) as bar:
+            with report.Progress(epoch, n_epoch, len(x_train)) as bar:
                 start = time.perf_counter()
                 loss, accuracy = train(
                     model, optimizer, x_train, t_train, order, args.batchsize, watch

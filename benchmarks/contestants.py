@@ -1,0 +1,208 @@
+"""The loops that ``throughput.py`` compares. Each trains the same network on the same images.
+
+A contestant is a function that takes the number of units and returns a function, which trains on
+so many images, in mini-batches of 100, and returns the mean loss.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+import chainer_compat  # noqa: F401
+import chainer
+import chainer.links as L
+import numpy as np
+from chainer import iterators, optimizers
+from chainer.dataset import concat_examples
+
+import mnist
+import speed
+import train_mnist
+import tutorial
+from net import MLP
+
+BATCHSIZE = 100
+
+
+def this_script(unit):
+    """The loop of ``train_mnist.py``, imported, with all that its ``main`` does around it."""
+    (x, t), _ = mnist.load()
+    model = L.Classifier(MLP(unit, 10))
+    optimizer = speed.Adam().setup(model)
+
+    def train(images):
+        order = np.random.permutation(len(x))[:images]
+        with speed.tuned(unit):
+            return train_mnist.train(model, optimizer, x, t, order, BATCHSIZE)[0]
+
+    return train
+
+
+def tutorial_style(unit):
+    """The tutorial's loop on plain Chainer."""
+    (x, t), _ = mnist.load()
+    model = L.Classifier(MLP(unit, 10))
+    optimizer = optimizers.Adam().setup(model)
+
+    def train(images):
+        order = np.random.permutation(len(x))[:images]
+        return tutorial.sweep(
+            model, x, t, order, BATCHSIZE, lambda x, t: optimizer.update(model, x, t)
+        )[0]
+
+    return train
+
+
+def serial_iterator(unit):
+    """Chainer's own iterator and converter, as a Trainer uses them."""
+    mnist.load()
+    dataset, _ = chainer.datasets.get_mnist()
+    iterator = iterators.SerialIterator(dataset, BATCHSIZE)
+    model = L.Classifier(MLP(unit, 10))
+    optimizer = optimizers.Adam().setup(model)
+
+    def train(images):
+        losses = []
+        for _ in range(images // BATCHSIZE):
+            optimizer.update(model, *concat_examples(next(iterator)))
+            losses.append(float(model.loss.array))
+        return float(np.mean(losses))
+
+    return train
+
+
+def torch_parts(unit, fused):
+    """What the three loops on PyTorch share: tensors and a step, which returns the loss."""
+    import torch
+
+    (x, t), _ = mnist.load()
+    x, t = torch.from_numpy(x), torch.from_numpy(t).long()
+    model = torch.nn.Sequential(
+        torch.nn.Linear(784, unit),
+        torch.nn.ReLU(),
+        torch.nn.Linear(unit, unit),
+        torch.nn.ReLU(),
+        torch.nn.Linear(unit, 10),
+    )
+    optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+
+    def step(x, t):
+        y = model(x)
+        loss = torch.nn.functional.cross_entropy(y, t)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        # The script's loop sums up loss and accuracy, and so do these.
+        return torch.stack([loss.detach(), (y.argmax(1) == t).float().mean()])
+
+    return torch, x, t, step
+
+
+def torch_tensors(unit, fused=False):
+    """PyTorch, eager, with mini-batches cut from tensors, and its default Adam."""
+    torch, x, t, step = torch_parts(unit, fused)
+
+    def train(images):
+        order = torch.randperm(len(x))[:images]
+        sums = torch.zeros(2)
+        for batch in order.split(BATCHSIZE):
+            sums += step(x[batch], t[batch]) * len(batch)
+        return float(sums[0]) / images
+
+    return train
+
+
+def torch_fused(unit):
+    """The same with PyTorch's fused Adam."""
+    return torch_tensors(unit, fused=True)
+
+
+def torch_loader(unit):
+    """PyTorch, eager, with its DataLoader and its default Adam."""
+    torch, x, t, step = torch_parts(unit, fused=False)
+    dataset = torch.utils.data.TensorDataset(x, t)
+
+    def train(images):
+        part = torch.utils.data.Subset(dataset, torch.randperm(len(x))[:images].tolist())
+        sums = torch.zeros(2)
+        for batch, labels in torch.utils.data.DataLoader(part, BATCHSIZE, shuffle=True):
+            sums += step(batch, labels) * len(labels)
+        return float(sums[0]) / images
+
+    return train
+
+
+def bare_numpy(unit):
+    """The same arithmetic without any framework: the floor."""
+    (x, t), _ = mnist.load()
+    random = np.random.RandomState(0)
+    sizes = [(784, unit), (unit, unit), (unit, 10)]
+    # Weights and biases lie in one array, so that Adam goes over them all at once.
+    flat, grad, m, v, s = (np.zeros(sum(i * o + o for i, o in sizes), 'f') for _ in range(5))
+
+    def views(array):
+        start = 0
+        for i, o in sizes:
+            yield array[start : start + i * o].reshape(i, o), array[start + i * o :][:o]
+            start += i * o + o
+
+    (w1, b1), (w2, b2), (w3, b3) = views(flat)
+    (gw1, gb1), (gw2, gb2), (gw3, gb3) = views(grad)
+    for w in (w1, w2, w3):
+        w[:] = random.normal(0, len(w) ** -0.5, w.shape)
+    updates = 0
+
+    def step(x, t):
+        nonlocal updates
+        h1 = x @ w1 + b1
+        np.maximum(h1, 0, out=h1)
+        h2 = h1 @ w2 + b2
+        np.maximum(h2, 0, out=h2)
+        y = h2 @ w3 + b3
+        accuracy = (y.argmax(1) == t).mean()
+        y -= y.max(1, keepdims=True)
+        p = np.exp(y)
+        p /= p.sum(1, keepdims=True)
+        rows = np.arange(len(t))
+        loss = -np.log(p[rows, t]).mean()
+        p[rows, t] -= 1
+        p /= len(t)
+        np.matmul(h2.T, p, out=gw3)
+        p.sum(0, out=gb3)
+        g2 = (p @ w3.T) * (h2 > 0)
+        np.matmul(h1.T, g2, out=gw2)
+        g2.sum(0, out=gb2)
+        g1 = (g2 @ w2.T) * (h1 > 0)
+        np.matmul(x.T, g1, out=gw1)
+        g1.sum(0, out=gb1)
+
+        updates += 1
+        alpha = 0.001 * (1 - 0.999**updates) ** 0.5 / (1 - 0.9**updates)
+        for i in range(0, len(flat), 32768):
+            cut = slice(i, i + 32768)
+            a, g, m_, v_, s_ = flat[cut], grad[cut], m[cut], v[cut], s[cut]
+            np.subtract(g, m_, out=s_)
+            s_ *= 0.1
+            m_ += s_
+            np.multiply(g, g, out=s_)
+            s_ -= v_
+            s_ *= 0.001
+            v_ += s_
+            np.sqrt(v_, out=s_)
+            s_ += 1e-8
+            np.divide(m_, s_, out=s_)
+            s_ *= alpha
+            a -= s_
+        return loss, accuracy
+
+    def train(images):
+        order = np.random.permutation(len(x))[:images]
+        losses = []
+        with speed.tuned(unit):
+            for i in range(0, images, BATCHSIZE):
+                batch = order[i : i + BATCHSIZE]
+                losses.append(step(x[batch], t[batch]))
+        return float(np.mean(losses, axis=0)[0])
+
+    return train

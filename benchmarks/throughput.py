@@ -1,0 +1,198 @@
+"""Measures the training loop side by side with the alternatives.
+
+python benchmarks/throughput.py            images per second, at 50 and at 1,000 units
+python benchmarks/throughput.py --whole    the whole command, 20 epochs: wall time and memory
+
+Every contestant is a process of its own. They take turns, so that a machine that slows down for a
+while slows all of them. The table has medians, and medians of the ratios within each round.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# The script comes first: the ratios are its speed over the others'.
+CONTESTANTS = {
+    'this_script': "this script's loop",
+    'tutorial_style': "the tutorial's loop",
+    'serial_iterator': 'SerialIterator and concat_examples',
+    'torch_loader': 'PyTorch, DataLoader',
+    'torch_tensors': 'PyTorch, tensors',
+    'torch_fused': 'PyTorch, tensors, fused Adam',
+    'bare_numpy': 'bare NumPy (the floor)',
+}
+
+# Images of a timed turn, and the band of the mean loss over the first epoch, by number of units.
+SIZES = {50: (60000, (0.30, 0.55)), 1000: (12000, (0.12, 0.30))}
+
+
+def work(name, unit):
+    """Is a contestant: trains on as many images as each line of standard input says."""
+    import contestants
+
+    train = getattr(contestants, name)(unit)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        loss = train(int(line))
+        print(json.dumps({'seconds': time.perf_counter() - start, 'loss': loss}), flush=True)
+
+
+class Worker:
+    """A contestant's process."""
+
+    def __init__(self, name, unit):
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, '--work', name, '--unit', str(unit)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def train(self, images):
+        """Has it train on so many images and returns the seconds and the mean loss."""
+        print(images, file=self._process.stdin, flush=True)
+        answer = json.loads(self._process.stdout.readline())
+        return answer['seconds'], answer['loss']
+
+    def close(self):
+        """Ends it."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def contestants_here():
+    """The contestants, without those that need a PyTorch that is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        print('PyTorch is not installed: its loops are left out (pip install torch)')
+        return [name for name in CONTESTANTS if not name.startswith('torch')]
+    return list(CONTESTANTS)
+
+
+def measure(unit, rounds, names):
+    """Measures all contestants in turn and prints a table.
+
+    Returns:
+        dict: For each contestant, its images per second in each round.
+
+    """
+    images, (least, most) = SIZES[unit]
+    workers = {name: Worker(name, unit) for name in names}
+    speeds = {name: [] for name in names}
+    for name, worker in workers.items():
+        _, loss = worker.train(60000)
+        if not least < loss < most:
+            sys.exit(f'{name} does not learn: mean loss {loss} over the first epoch')
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            seconds, _ = worker.train(images)
+            speeds[name].append(images / seconds)
+    for worker in workers.values():
+        worker.close()
+
+    print(f'\n{unit} units, mini-batches of 100, {rounds} rounds of {images} images\n')
+    print(f'| {"loop":34} | images/s | min | max | this script is |')
+    print('| --- | --- | --- | --- | --- |')
+    ours = speeds['this_script']
+    for name, theirs in speeds.items():
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs))
+        figures = f'{statistics.median(theirs):,.0f} | {min(theirs):,.0f} | {max(theirs):,.0f}'
+        print(f'| {CONTESTANTS[name]:34} | {figures} | {ratio:.2f} times |')
+    return speeds
+
+
+def run_whole(script, out):
+    """Runs a whole command and returns its wall time in seconds and its peak memory in MiB."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, script, '-o', out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f'{script} failed')
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def measure_whole(rounds):
+    """Measures the whole command against the plain loop as a process, and prints a table.
+
+    Returns:
+        dict: For each of the two, wall time and peak memory in each round.
+
+    """
+    scripts = {
+        'train_mnist.py': os.path.join(HERE, '..', 'train_mnist.py'),
+        'benchmarks/tutorial.py': os.path.join(HERE, 'tutorial.py'),
+    }
+    results = {name: [] for name in scripts}
+    with tempfile.TemporaryDirectory() as out:
+        for _ in range(rounds):
+            for name, script in scripts.items():
+                results[name].append(run_whole(script, out))
+
+    print(f'\nthe whole command, 20 epochs, {rounds} rounds\n')
+    print('| command | seconds | min | max | ratio | peak MiB |')
+    print('| --- | --- | --- | --- | --- | --- |')
+    base = [wall for wall, _ in results['benchmarks/tutorial.py']]
+    for name, figures in results.items():
+        walls = [wall for wall, _ in figures]
+        ratio = statistics.median(a / b for a, b in zip(walls, base))
+        memory = statistics.median(peak for _, peak in figures)
+        median = statistics.median(walls)
+        print(
+            f'| {name} | {median:.1f} | {min(walls):.1f} | {max(walls):.1f} '
+            f'| {ratio:.2f} | {memory:.0f} |'
+        )
+    return results
+
+
+def machine():
+    """Says what this is measured on."""
+    import numpy
+
+    versions = {'python': platform.python_version(), 'numpy': numpy.__version__}
+    if 'torch' in sys.modules:
+        versions['torch'] = sys.modules['torch'].__version__
+    return {
+        'machine': platform.processor() or platform.machine(),
+        'cores': os.cpu_count(),
+        **versions,
+    }
+
+
+def main():
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--unit', type=int, choices=sorted(SIZES), help='only so many units')
+    parser.add_argument('--rounds', type=int, default=5, help='turns of each (default: 5)')
+    parser.add_argument('--whole', action='store_true', help='measure the whole command')
+    parser.add_argument('--json', metavar='FILE', help='write the figures to FILE too')
+    parser.add_argument('--work', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        return work(args.work, args.unit)
+
+    if args.whole:
+        results = {'whole': measure_whole(args.rounds)}
+    else:
+        names = contestants_here()
+        units = [args.unit] if args.unit else sorted(SIZES)
+        results = {unit: measure(unit, args.rounds, names) for unit in units}
+    print()
+    print(', '.join(f'{key} {value}' for key, value in machine().items()))
+    if args.json:
+        with open(args.json, 'w', encoding='utf-8') as file:
+            json.dump({**machine(), 'results': results}, file, indent=4)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,81 @@
+"""A plain training loop in the tutorial's style: what ``train_mnist.py`` is measured against.
+
+It does what the tutorial's script does, in the way in which one writes it first: each mini-batch is
+looked up and wrapped, each loss is fetched, the evaluation goes in steps of a mini-batch, and the
+snapshots are written at the end.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+import chainer_compat  # noqa: F401
+import chainer
+import chainer.links as L
+import numpy as np
+from chainer import computational_graph, optimizers, serializers
+
+import mnist
+from net import MLP
+
+
+def sweep(model, x_all, t_all, order, batchsize, step):
+    """Calls ``step`` with each mini-batch and returns the means of loss and accuracy."""
+    sum_loss = sum_accuracy = 0
+    for i in range(0, len(order), batchsize):
+        x = chainer.Variable(np.asarray(x_all[order[i : i + batchsize]]))
+        t = chainer.Variable(np.asarray(t_all[order[i : i + batchsize]]))
+        step(x, t)
+        sum_loss += float(model.loss.array) * len(t.array)
+        sum_accuracy += float(model.accuracy.array) * len(t.array)
+    return sum_loss / len(order), sum_accuracy / len(order)
+
+
+def main():
+    """Trains as the tutorial does."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--batchsize', '-b', type=int, default=100)
+    parser.add_argument('--epoch', '-e', type=int, default=20)
+    parser.add_argument('--unit', '-u', type=int, default=50)
+    parser.add_argument('--out', '-o', default='result')
+    args = parser.parse_args()
+
+    (x_train, t_train), (x_test, t_test) = mnist.load()
+    model = L.Classifier(MLP(args.unit, 10))
+    optimizer = optimizers.Adam().setup(model)
+    os.makedirs(args.out, exist_ok=True)
+
+    for epoch in range(1, args.epoch + 1):
+        print('epoch', epoch)
+        start = time.time()
+        loss, accuracy = sweep(
+            model,
+            x_train,
+            t_train,
+            np.random.permutation(len(x_train)),
+            args.batchsize,
+            lambda x, t: optimizer.update(model, x, t),
+        )
+        throughput = len(x_train) / (time.time() - start)
+        print(f'train mean loss={loss}, accuracy={accuracy}, throughput={throughput} images/sec')
+        if epoch == 1:
+            with open(os.path.join(args.out, 'graph.dot'), 'w') as file:
+                file.write(computational_graph.build_computational_graph([model.loss]).dump())
+            print('graph generated')
+        with chainer.using_config('train', False), chainer.no_backprop_mode():
+            order = np.arange(len(x_test))
+            loss, accuracy = sweep(model, x_test, t_test, order, args.batchsize, model)
+        print(f'test  mean loss={loss}, accuracy={accuracy}')
+
+    print('save the model')
+    serializers.save_npz(os.path.join(args.out, 'classifier.model'), model)
+    serializers.save_npz(os.path.join(args.out, 'mlp.model'), model.predictor)
+    print('save the optimizer')
+    serializers.save_npz(os.path.join(args.out, 'mlp.state'), optimizer)
+
+
+if __name__ == '__main__':
+    main()
