@@ -188,8 +188,8 @@ def _save_curves(out, log):
             axes.plot(epochs, [record[key] for record in log], marker='x', label=label)
         axes.set_xlabel('epoch')
         axes.set_ylabel(name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        axes.grid(color='0.9')
         axes.legend()
         with files.replacing(os.path.join(out, f'{name}.png')) as path:
             axes.figure.savefig(path, format='png', dpi=100, bbox_inches='tight')
