@@ -50,13 +50,12 @@ def _write_counts():
 
 def _method(name):
     def on_device(self, *args, **kwargs):
-        result = getattr(_content(self), name)(*map(_content, args), **kwargs)
-        return None if result is None else ndarray(result)
+        return ndarray(getattr(_content(self), name)(*map(_content, args), **kwargs))
 
     return on_device
 
 
-class ndarray:  # noqa: N801  it is CuPy's name
+class ndarray:
     """An array on the device that was current when it was made."""
 
     __array_ufunc__ = None  # NumPy's operators leave the operation to the ones below
@@ -110,7 +109,7 @@ class ndarray:  # noqa: N801  it is CuPy's name
     # Views and computation
 
     @property
-    def T(self):  # noqa: N802  as above
+    def T(self):
         return ndarray(_content(self).T)
 
     def reduced_view(self):
@@ -129,9 +128,7 @@ class ndarray:  # noqa: N801  it is CuPy's name
 
     argmax = _method('argmax')
     astype = _method('astype')
-    copy = _method('copy')
     dot = _method('dot')
-    fill = _method('fill')
     max = _method('max')
     mean = _method('mean')
     reshape = _method('reshape')

@@ -1,15 +1,6 @@
 """The double's devices."""
 
 import os
-import types
-
-
-class CUDARuntimeError(RuntimeError):
-    pass
-
-
-class OutOfMemoryError(MemoryError):
-    pass
 
 
 class Device:
@@ -23,7 +14,7 @@ class Device:
 
     def use(self):
         if not 0 <= self.id < runtime.getDeviceCount():
-            raise CUDARuntimeError('cudaErrorInvalidDevice: invalid device ordinal')
+            raise runtime.CUDARuntimeError('cudaErrorInvalidDevice: invalid device ordinal')
         Device._current = self.id
 
     def synchronize(self):
@@ -54,13 +45,22 @@ class Stream:
     """Chainer imports it, and this network needs none."""
 
 
-def _get_device_count():
-    count = int(os.environ.get('CUPY_DOUBLE_GPUS', 1))
-    if count == 0:
-        raise CUDARuntimeError('cudaErrorNoDevice: no CUDA-capable device is detected')
-    return count
+class runtime:
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    @staticmethod
+    def getDeviceCount():
+        count = int(os.environ.get('CUPY_DOUBLE_GPUS', 1))
+        if count == 0:
+            raise runtime.CUDARuntimeError('cudaErrorNoDevice: no CUDA-capable device is detected')
+        return count
 
 
-cublas = types.ModuleType('cupy.cuda.cublas')  # Chainer imports it and calls nothing in it
-memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
-runtime = types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=_get_device_count)
+class memory:
+    class OutOfMemoryError(MemoryError):
+        pass
+
+
+class cublas:
+    """Chainer imports it and calls nothing in it."""
