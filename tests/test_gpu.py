@@ -16,6 +16,11 @@ from helpers import CLONE, read, run, train
 
 DOUBLE = CLONE / 'tests' / 'cupy_double'
 
+# With this seed no ReLU of the tiny runs below is so near its threshold that another order of
+# adding up switches it. What is left between two devices is what float32 rounds away.
+SEED = 11
+TOLERANCE = 1e-4
+
 
 @pytest.fixture(scope='session')
 def kernels(tmp_path_factory):
@@ -34,13 +39,12 @@ def double(kernels, monkeypatch):
 
 
 @pytest.fixture(params=['double', pytest.param('hardware', marks=pytest.mark.gpu)])
-def tolerance(request):
-    """The same test on the double and on a GPU: how far its numbers may be from the CPU's."""
+def gpu(request):
+    """The same test on the double and on a GPU."""
     if request.param == 'double':
         request.getfixturevalue('double')
-        return 1e-5
-    skip_without_gpu()
-    return 1e-2  # it rounds in other places, and a ReLU that is about to switch then may
+    else:
+        skip_without_gpu()
 
 
 def skip_without_gpu():
@@ -50,14 +54,14 @@ def skip_without_gpu():
         pytest.skip(str(error))
 
 
-def assert_close(path, expected, tolerance):
+def assert_close(path, expected):
     """Compares two npz files: array by array, as far as one is from the other by its length."""
     arrays, expected = read(path), read(expected)
     assert arrays.keys() == expected.keys()
     for key, array in arrays.items():
         assert (array.shape, array.dtype) == (expected[key].shape, expected[key].dtype)
         distance = numpy.linalg.norm(array - expected[key])
-        assert distance <= tolerance * numpy.linalg.norm(expected[key]), key
+        assert distance <= TOLERANCE * numpy.linalg.norm(expected[key]), key
 
 
 def read_json(path):
@@ -71,39 +75,38 @@ def words(printed):
 
 
 @pytest.mark.parametrize(('net', 'batchsize'), [('classifier', 100), ('trainflag', 64)])
-def test_cpu_and_gpu_agree(tolerance, net, batchsize):
-    options = ['-e', 3, '-s', 1, '-b', batchsize, '-n', net]
+def test_cpu_and_gpu_agree(gpu, net, batchsize):
+    options = ['-e', 3, '-s', SEED, '-b', batchsize, '-n', net]
     on_cpu = train(*options, '-o', 'cpu')
     on_gpu = train(*options, '-o', 'gpu', '-g', 0)
     assert words(on_gpu) == words(on_cpu)
     for name in ('mlp.state', 'mlp.model', 'classifier.model'):
-        assert_close(f'gpu/{name}', f'cpu/{name}', tolerance)
+        assert_close(f'gpu/{name}', f'cpu/{name}')
     for its, expected in zip(read_json('gpu/log'), read_json('cpu/log')):
         for key in ('main/loss', 'validation/main/loss'):
-            assert its[key] == pytest.approx(expected[key], rel=tolerance)
+            assert its[key] == pytest.approx(expected[key], rel=TOLERANCE)
 
 
-def test_a_run_goes_on_on_another_device(tolerance):
-    options = ['-s', 1, '-e', 2]
-    train('-s', 1, '-e', 4, '-o', 'whole')
-    train(*options, '-o', 'cpu')
-    train(*options, '-o', 'gpu', '-g', 0)
-    for name, begun, device in (('a', 'cpu', 0), ('b', 'gpu', -1), ('c', 'gpu', 0)):
-        train('-r', f'{begun}/mlp.state', '-e', 2, '-o', name, '-g', device)
-        assert_close(f'{name}/mlp.state', 'whole/mlp.state', tolerance)
+def test_a_run_goes_on_on_another_device(gpu):
+    train('-s', SEED, '-e', 4, '-o', 'whole')
+    train('-s', SEED, '-e', 2, '-o', 'cpu')
+    train('-s', SEED, '-e', 2, '-o', 'gpu', '-g', 0)
+    for out, begun, device in (('a', 'cpu', 0), ('b', 'gpu', -1), ('c', 'gpu', 0)):
+        train('-r', f'{begun}/mlp.state', '-e', 2, '-o', out, '-g', device)
+        assert_close(f'{out}/mlp.state', 'whole/mlp.state')
 
 
 @pytest.mark.gpu
 def test_throughput(monkeypatch, capsys):
-    """The whole MNIST on the GPU and on the CPU: no claim, two figures to look at."""
+    """Trains on the whole MNIST on the GPU and on the CPU, and shows how fast either was."""
     skip_without_gpu()
     monkeypatch.delenv('CHAINER_DATASET_ROOT')
-    for gpu in (0, -1):
-        printed = train('-e', 3, '-s', 1, '-g', gpu, '-o', str(gpu))
-        throughput = re.findall('throughput=(.*) images/sec', printed)[-1]
+    for number, out in ((0, 'gpu'), (-1, 'cpu')):
+        printed = train('-e', 3, '-s', SEED, '-g', number, '-o', out)
+        fastest = max(map(float, re.findall('throughput=(.*) images/sec', printed)))
         with capsys.disabled():
-            print(f'\n-g {gpu}: {float(throughput):,.0f} images/sec')
-    assert_close('0/mlp.model', '-1/mlp.model', 0.1)
+            print(f'\n{out}: {fastest:,.0f} images/sec')
+        assert read_json(f'{out}/log')[-1]['validation/main/accuracy'] > 0.95
 
 
 # With the double alone
@@ -113,7 +116,7 @@ def run_changed(patch, *words):
     """Runs ``train_mnist.py`` on the GPU, as a process, with something changed in it."""
     code = f'import sys, cupy, train_mnist\n{patch}\nsys.exit(train_mnist.main())'
     return subprocess.run(
-        [sys.executable, '-c', code, '-g', '0', '--noplot', '-s', '1', *map(str, words)],
+        [sys.executable, '-c', code, '-g', '0', '--noplot', *map(str, words)],
         env={**os.environ, 'PYTHONPATH': f'{CLONE}{os.pathsep}{DOUBLE}'},
         capture_output=True,
         text=True,
