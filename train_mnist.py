@@ -239,11 +239,12 @@ def main(argv=None):
         )
     say(f'# seed: {seed}')
 
-    # Everything that can be wrong has been looked at: from here on the run writes
-    files.prepare(args.out)
     device.use()
     model.to_device(device)
     x_train, t_train, x_test, t_test = device.send([x_train, t_train, x_test, t_test])
+
+    # Everything that can be wrong has been looked at: from here on the run writes
+    files.prepare(args.out)
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1
