@@ -33,7 +33,6 @@ FONTS = [
     'cmr10',
     'cmss10',
     'cmtt10',
-    'cmti10',
 ]
 # Size of the font, side of the image, and where in it the digit is, in pixels and parts.
 LAYOUTS = [(24, 32, 0.5, 0.5), (60, 200, 0.1, 0.8), (150, 220, 0.5, 0.2)]
@@ -233,7 +232,7 @@ def prepared(image, name='image.png', **options):
 
 @pytest.mark.parametrize('colors', [('white', 'black'), ('black', 'white')])
 def test_rendered_digits_are_recognised(predictor, colors):
-    """Print is not handwriting: models of 20 epochs get 85 to 90 % of these right."""
+    """Print is not handwriting: models of 20 epochs get 86 to 92 % of these right."""
     right = [
         answers(predictor, [prepared(render(digit, font, layout, *colors)) for digit in range(10)])
         == range(10)
@@ -266,6 +265,14 @@ def test_the_proportions_are_kept():
     assert numpy.ptp(rows) + 1 in (10, 11)
 
 
+def test_the_edges_are_smooth():
+    image = Image.new('1', (300, 300), 1)
+    ImageDraw.Draw(image).ellipse((20, 30, 279, 289), fill=0)
+    disc = prepared(image)
+    assert ((disc > 0.1) & (disc < 0.9)).sum() > 30
+    assert disc.sum() == pytest.approx(numpy.pi * 10**2, rel=0.05)
+
+
 def test_a_lopsided_image_stays_inside():
     image = Image.new('L', (100, 100), 255)
     draw = ImageDraw.Draw(image)
@@ -285,7 +292,8 @@ def looks(name):
     if name == 'deep':
         return Image.fromarray((numpy.asarray(grey).astype('u2') + 1000) * 30), {}
     if name == 'noise':
-        noisy = 0.5 * numpy.asarray(grey) + 60 + rng.normal(0, 12, grey.size)
+        dots = numpy.asarray(grey.resize((880, 880), Image.Resampling.BICUBIC))
+        noisy = 0.5 * dots + 60 + rng.normal(0, 30, dots.shape)
         return Image.fromarray(noisy.clip(0, 255).astype('u1')), {}
     if name == 'shade':
         return Image.fromarray(numpy.uint8(numpy.asarray(grey) * numpy.linspace(0.7, 1, 220))), {}
@@ -306,7 +314,7 @@ def looks(name):
         'faint': (render(5, layout=LARGE, paper='#808080', ink='#989898'), {}),
         'palette': (plain.quantize(8), {}),
         'bilevel': (grey.convert('1'), {}),
-        'floats': (grey.convert('F').point(lambda value: value / 255 + 0), {}),
+        'floats': (grey.convert('F').point(lambda value: value * (1 / 255) + 0), {}),
         'cmyk': (plain.convert('CMYK'), {}),
         'transparent, dark': (
             render(5, layout=LARGE, paper=(0, 0, 0, 0), ink=(0, 0, 0, 255), mode='RGBA'),
