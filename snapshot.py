@@ -31,6 +31,7 @@ MOST_HEADER = 4096
 
 # NumPy takes 32 bits for a seed. The others only keep nonsense out.
 MOST_SEED = 2**32 - 1
+MOST_UNITS = 10**6
 MOST_EPOCHS = 10**9
 MOST_UPDATES = 10**15
 
@@ -80,11 +81,25 @@ def load_model(path, predictor):
 
     """
     with _open(path) as npz:
-        prefix = next((prefix for prefix in NETS if f'{prefix}l1/W' in npz), None)
-        if prefix is None:
-            raise UserError(f'{path} holds no weights of an MLP; give -m a file like {CLASSIFIER}')
-        weights = npz.weights(_serialize(predictor), prefix)
+        weights = npz.weights(_serialize(predictor), npz.prefix())
     serializers.NpzDeserializer(weights).load(predictor)
+
+
+def units(path):
+    """Says how large the network is that a file belongs to.
+
+    Args:
+        path (str): A file with the weights of a classifier or of a predictor.
+
+    Returns:
+        int: Number of units in each hidden layer.
+
+    Raises:
+        UserError: If the file cannot be read or holds no weights.
+
+    """
+    with _open(path) as npz:
+        return npz.units()
 
 
 def load_state(path, optimizer, weights=True):
@@ -195,6 +210,22 @@ class _Npz:
     def __contains__(self, key):
         return key in self._keys
 
+    def prefix(self):
+        """Finds out how the keys of the weights begin."""
+        for prefix in NETS:
+            if f'{prefix}l1/W' in self:
+                return prefix
+        raise UserError(
+            f'{self._path} holds no weights of an MLP; give -m a file like {CLASSIFIER}'
+        )
+
+    def units(self):
+        """Reads the number of units in each hidden layer."""
+        shape, _ = self._header(f'{self.prefix()}l1/W')
+        if len(shape) != 2 or not 1 <= shape[0] <= MOST_UNITS:
+            raise ValueError(f'l1/W has the shape {shape}')
+        return shape[0]
+
     def check_is_state_of(self, like):
         """Checks that the file is Adam's state for the network with the weights ``like``."""
         prefix = next((p for p in NETS if self._under(f'{p}l1/W')), None)
@@ -221,7 +252,8 @@ class _Npz:
 
     def weights(self, like, prefix=''):
         """Reads weights with the keys and shapes of those in ``like``."""
-        return {key: self._floats(prefix + key, w.shape) for key, w in like.items()}
+        # Chainer keeps links in a set. The first layer tells best what is wrong with a file.
+        return {key: self._floats(prefix + key, like[key].shape) for key in sorted(like)}
 
     def count(self, key, most):
         """Reads a whole number, 0 to ``most``."""

@@ -1,0 +1,213 @@
+#!/usr/bin/env python
+"""Uses a trained model: how good is it, and which digits are in your own images?
+
+python predict.py                       on MNIST's test images, with pictures
+python predict.py seven.png two.jpg     on images of your own
+python predict.py --help                all options
+"""
+
+import json
+import os
+import sys
+
+import chainer_compat  # noqa: F401  Chainer does not import without it
+import chainer
+import chainer.functions as F
+import numpy
+import six
+
+import command
+import files
+import mnist
+import net
+import report
+import snapshot
+from command import UserError, whole_number
+from report import say
+
+PROG = 'predict.py'
+N_IN, N_OUT = 784, 10  # pixels and digits
+BATCHSIZE = 1000  # images in each step; it changes no result
+
+
+def make_parser():
+    """Makes the parser of the command line.
+
+    Returns:
+        command.ArgumentParser: The parser.
+
+    """
+    parser = command.ArgumentParser(prog=PROG, description='Uses a model by train_mnist.py')
+    add = parser.add_argument
+    # fmt: off
+    add('images', metavar='IMAGE', nargs='*',
+        help='image files with a digit each (default: the test images of MNIST)')
+    add('--initmodel', '-m', metavar='FILE', default=os.path.join('result', snapshot.PREDICTOR),
+        help='use the weights in FILE (default: %(default)s)')
+    add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
+        help='GPU to use; a negative value means the CPU (default: %(default)s)')
+    add('--out', '-o', metavar='DIR', default='result',
+        help='where to write the pictures (default: %(default)s)')
+    add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS),
+        help='units in each hidden layer (default: as many as FILE holds)')
+    add('--json', action='store_true',
+        help='print JSON')
+    add('--noplot', action='store_true',
+        help='write no pictures')
+    # fmt: on
+    return parser
+
+
+def load_predictor(path, unit=None):
+    """Loads a trained predictor.
+
+    Args:
+        path (str): A file with the weights of a classifier or of a predictor, or with the state of
+            a training.
+        unit (int): Number of units in each of the two hidden layers. ``None`` means as many as
+            the file holds.
+
+    Returns:
+        net.MLP: The predictor, on the CPU.
+
+    Raises:
+        UserError: If the file cannot be read, or holds another number of units.
+
+    """
+    if not os.path.exists(path):
+        raise UserError(f'there is no {path}; run train_mnist.py first, or give a model with -m')
+    predictor = net.MLP(unit or snapshot.units(path), N_OUT)
+    predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first look makes the weights
+    snapshot.load_model(path, predictor)
+    return predictor
+
+
+def predict(predictor, x):
+    """Computes how probable each digit is.
+
+    Args:
+        predictor (chainer.Chain): The predictor, on any device.
+        x (numpy.ndarray): Images, float32 from 0 to 1, of shape (N, 784).
+
+    Returns:
+        numpy.ndarray: The probabilities, float32, of shape (N, 10).
+
+    """
+    cpu = chainer.get_device('@numpy')
+    with net.evaluation(predictor):
+        return numpy.concatenate(
+            [
+                cpu.send(F.softmax(predictor(predictor.device.send(x[i : i + BATCHSIZE]))).array)
+                for i in six.moves.range(0, len(x), BATCHSIZE)
+            ]
+        )
+
+
+def judge(predictor, args):
+    """Says how many of MNIST's test images the predictor gets wrong, and draws what it does.
+
+    Args:
+        predictor (chainer.Chain): The predictor, on any device.
+        args (argparse.Namespace): The arguments of the command line.
+
+    Raises:
+        UserError: If MNIST cannot be read or a picture cannot be written.
+
+    """
+    _, (x, t) = mnist.load()
+    if not args.noplot:
+        files.prepare(args.out)
+    probabilities = predict(predictor, x)
+    answers = probabilities.argmax(axis=1)
+    images, right = len(t), int((answers == t).sum())
+    result = {'images': images, 'wrong': images - right, 'accuracy': right / images}
+    if args.json:
+        say(json.dumps(result))
+    else:
+        say('{wrong} of {images} test images are wrong (accuracy {accuracy})'.format(**result))
+    if not args.noplot:
+        draw(args.out, x, t, probabilities)
+
+
+def draw(out, x, t, probabilities):
+    """Draws images with the answers to them, and which digit is taken for which.
+
+    Without Matplotlib there is a hint in place of the pictures.
+
+    Args:
+        out (str): The directory to write to.
+        x (numpy.ndarray): Images, float32 from 0 to 1, of shape (N, 784).
+        t (numpy.ndarray): Labels, int32, of shape (N,).
+        probabilities (numpy.ndarray): Probability of each digit, float32, of shape (N, 10).
+
+    Raises:
+        UserError: If a picture cannot be written.
+
+    """
+    try:
+        import pictures  # nothing else has to wait for Matplotlib
+    except ImportError:
+        report.hint('no pictures: Matplotlib is not installed (pip install matplotlib)')
+        return
+    pictures.save_inference(out, x, t, probabilities)
+    pictures.save_confusion(out, t, probabilities.argmax(axis=1))
+
+
+def answer(predictor, args):
+    """Says which digits are in the user's image files. A file that fails does not stop the rest.
+
+    Args:
+        predictor (chainer.Chain): The predictor, on any device.
+        args (argparse.Namespace): The arguments of the command line.
+
+    Returns:
+        int: The exit status: 1 if a file failed, or else 0.
+
+    Raises:
+        UserError: If Pillow is missing.
+
+    """
+    try:
+        import images
+    except ImportError:
+        raise UserError('Pillow is not installed; pip install pillow') from None
+    results, status = [], 0
+    for path in args.images:
+        try:
+            [probabilities] = predict(predictor, images.read(path)[numpy.newaxis])
+        except UserError as error:
+            print(f'{PROG}: error: {error}', file=sys.stderr)
+            status = 1
+            continue
+        digit = int(probabilities.argmax())
+        results.append({'file': path, 'digit': digit, 'probability': float(probabilities[digit])})
+        if not args.json:
+            # A name in another encoding than the terminal's shows as in Python, as in errors.
+            name = path.encode('utf-8', 'backslashreplace').decode('utf-8')
+            say(f'{name}: {digit} (probability {probabilities[digit]:.4f})')
+    if args.json:
+        say(json.dumps(results, indent=4))
+    return status
+
+
+@command.one_line_errors(PROG)
+def main(argv=None):
+    """Runs the command line.
+
+    Args:
+        argv (list): The arguments, strings. ``None`` takes those of the process.
+
+    Returns:
+        int: The exit status: 0, or 2 for a wrong command line, 1 for any other error.
+
+    """
+    args = make_parser().parse_args(argv)
+    device = command.get_device(args.gpu)
+    predictor = load_predictor(args.initmodel, args.unit)
+    device.use()
+    predictor.to_device(device)
+    return answer(predictor, args) if args.images else judge(predictor, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
