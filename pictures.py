@@ -1,10 +1,11 @@
-"""Draws what a trained model does with the test set."""
+"""Draws the curves of a run, and what a trained model does with the test set."""
 
 import logging
 import os
 
 import numpy
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure  # it needs no display
+from matplotlib.ticker import MaxNLocator
 
 import files
 
@@ -13,6 +14,30 @@ GREEN, RED, GREY = '#2a7f3f', '#c8102e', '#8a8a8a'
 
 # Matplotlib says when it builds its font cache, or has no home directory to put it in.
 logging.getLogger('matplotlib').setLevel(logging.ERROR)
+
+
+def save_curves(out, log):
+    """Draws loss and accuracy over the epochs, as PlotReport does.
+
+    Args:
+        out (str): The directory to write ``loss.png`` and ``accuracy.png`` to.
+        log (list): The records of all epochs, as in LogReport's log.
+
+    Raises:
+        UserError: If a file cannot be written.
+
+    """
+    epochs = [record['epoch'] for record in log]
+    for name in ('loss', 'accuracy'):
+        axes = Figure().subplots()
+        for key, label in ((f'main/{name}', 'train'), (f'validation/main/{name}', 'test')):
+            axes.plot(epochs, [record[key] for record in log], marker='x', label=label)
+        axes.set(xlabel='epoch', ylabel=name)
+        whole_numbers = MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+        axes.xaxis.set_major_locator(whole_numbers)
+        axes.grid(color='0.9')
+        axes.legend()
+        _save(axes.figure, os.path.join(out, f'{name}.png'))
 
 
 def save_inference(out, x, t, probabilities):

@@ -144,10 +144,8 @@ def draw(out, x, t, probabilities):
         UserError: If a picture cannot be written.
 
     """
-    try:
-        import pictures  # nothing else has to wait for Matplotlib
-    except ImportError:
-        report.hint('no pictures: Matplotlib is not installed (pip install matplotlib)')
+    pictures = report.import_pictures()
+    if pictures is None:
         return
     pictures.save_inference(out, x, t, probabilities)
     pictures.save_confusion(out, t, probabilities.argmax(axis=1))

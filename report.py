@@ -1,7 +1,6 @@
 """What a run shows and leaves behind: printed lines, progress, the log, curves and the graph."""
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -152,6 +151,21 @@ def load_log(path, epochs):
         ) from None
 
 
+def import_pictures():
+    """Imports the module that draws, for which nothing else has to wait.
+
+    Returns:
+        module: ``pictures``, or ``None`` and a hint where Matplotlib is not installed.
+
+    """
+    try:
+        import pictures
+    except ImportError:
+        hint('no pictures: Matplotlib is not installed (pip install matplotlib)')
+        return None
+    return pictures
+
+
 def save_pictures(out, log):
     """Draws the curves of loss and accuracy, and the graph where Graphviz is installed.
 
@@ -165,34 +179,11 @@ def save_pictures(out, log):
         UserError: If a file cannot be written.
 
     """
-    if log:
-        _save_curves(out, log)
+    pictures = import_pictures()
+    if log and pictures:
+        pictures.save_curves(out, log)
     if os.path.exists(os.path.join(out, 'graph.dot')):
         _draw_graph(out)
-
-
-def _save_curves(out, log):
-    # It says when it builds its font cache, or has no home directory to put it in.
-    logging.getLogger('matplotlib').setLevel(logging.ERROR)
-    try:
-        # Only a run that ends well waits for this import. The figure needs no display.
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        hint('no loss.png and accuracy.png: Matplotlib is not installed (pip install matplotlib)')
-        return
-    epochs = [record['epoch'] for record in log]
-    for name in ('loss', 'accuracy'):
-        axes = Figure(figsize=(6.4, 4.8)).subplots()
-        for key, label in ((f'main/{name}', 'train'), (f'validation/main/{name}', 'test')):
-            axes.plot(epochs, [record[key] for record in log], marker='x', label=label)
-        axes.set_xlabel('epoch')
-        axes.set_ylabel(name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-        axes.grid(color='0.9')
-        axes.legend()
-        with files.replacing(os.path.join(out, f'{name}.png')) as path:
-            axes.figure.savefig(path, format='png', dpi=100, bbox_inches='tight')
 
 
 def _draw_graph(out):

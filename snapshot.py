@@ -167,7 +167,8 @@ def weights_beside(path):
 def _serialize(target):
     serializer = serializers.DictionarySerializer()
     serializer.save(target)
-    # Chainer keeps names in sets, whose order changes from process to process.
+    # Chainer keeps names in sets, whose order changes from process to process. In this order, the
+    # first layer comes first: it tells best what is wrong with a file.
     return dict(sorted(serializer.target.items()))
 
 
@@ -252,8 +253,7 @@ class _Npz:
 
     def weights(self, like, prefix=''):
         """Reads weights with the keys and shapes of those in ``like``."""
-        # Chainer keeps links in a set. The first layer tells best what is wrong with a file.
-        return {key: self._floats(prefix + key, like[key].shape) for key in sorted(like)}
+        return {key: self._floats(prefix + key, w.shape) for key, w in like.items()}
 
     def count(self, key, most):
         """Reads a whole number, 0 to ``most``."""

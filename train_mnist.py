@@ -58,7 +58,7 @@ def make_parser():
         help='where to write (default: %(default)s)')
     add('--resume', '-r', metavar='FILE',
         help='go on from the training state in FILE')
-    add('--unit', '-u', metavar='N', type=whole_number(1, 10**6), default=50,
+    add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
     add('--net', '-n', choices=('classifier', 'trainflag'), default='classifier',
         help='predictor in L.Classifier, or training-flag framework (default: %(default)s)')

@@ -96,7 +96,7 @@ def test_without_matplotlib_there_is_a_hint():
     env = without('matplotlib')
     printed, shown = run_on_terminal('-e', 1, env=env)
     assert_lines(printed, 50, 100, 1)
-    assert shown.count('Matplotlib is not installed (pip install matplotlib)') == 1
+    assert shown.count('no pictures: Matplotlib is not installed (pip install matplotlib)') == 1
     assert not os.path.exists('result/loss.png')
     done = run('-e', 1, env=env)
     assert (done.returncode, done.stderr) == (0, '')
