@@ -8,7 +8,6 @@ import chainer
 import numpy
 import threadpoolctl
 from chainer import optimizers
-from chainer.optimizers import adam
 
 # Elements that Adam works on at a time: four arrays of them and a scratch stay in the cache.
 BLOCK = 32768
@@ -43,47 +42,61 @@ def tuned(units):
         yield
 
 
-class AdamRule(adam.AdamRule):
-    """Chainer's update rule of Adam, worked out in place and block by block on the CPU.
+class Adam(optimizers.Adam):
+    """Chainer's Adam with its defaults, worked out in place and block by block on the CPU.
 
-    The operations and their order are Chainer's, and so are the bits of the result. Options that
-    this project does not use (AMSGrad, AdaBound, weight decay) are not taken.
+    The operations and their order are Chainer's, and so are the bits of the result and the
+    snapshot. What Chainer does for every parameter to serve other devices, hooks and other kinds of
+    Adam, is left out. On a GPU all is as in Chainer.
     """
 
-    def update_core_cpu(self, param):
-        """Updates a parameter.
+    def update(self, lossfun=None, *args, **kwds):
+        """Updates the parameters, as ``chainer.optimizers.Adam.update`` does.
 
         Args:
-            param (chainer.Parameter): The parameter, float32, with its gradient.
+            lossfun (callable): Computes the loss. ``None`` takes the gradients that are there.
+            args: Its arguments.
+            kwds: Its keyword arguments.
 
         """
-        hp = self.hyperparam
-        alpha_t = self.alpha_t
-        flat = [a.reshape(-1) for a in (param.array, param.grad, self.state['m'], self.state['v'])]
-        scratch = numpy.empty(min(BLOCK, param.size), param.dtype)
-        for i in range(0, param.size, BLOCK):
-            p, grad, m, v = (array[i : i + BLOCK] for array in flat)
+        if self.target.xp is not numpy:
+            super().update(lossfun, *args, **kwds)
+            return
+        if lossfun is not None:
+            loss = lossfun(*args, **kwds)
+            self.target.cleargrads()
+            loss.backward()
+            del loss
+        self.t += 1
+        alpha_t = t = None
+        for param in self.target.params():
+            rule = param.update_rule
+            rule.t += 1
+            if rule.state is None:
+                rule._init_states(param)
+            if rule.t != t:  # which is the same for all, but in odd snapshots
+                t, alpha_t = rule.t, rule.alpha_t
+            self._step(param.array, param.grad, rule.state['m'], rule.state['v'], alpha_t)
+
+    def _step(self, array, grad, m, v, alpha_t):
+        beta1, beta2, eps = 1 - self.beta1, 1 - self.beta2, self.eps
+        flat = [a.reshape(-1) for a in (array, grad, m, v)]
+        scratch = numpy.empty(min(BLOCK, array.size), numpy.float32)
+        for i in range(0, array.size, BLOCK):
+            p, g, m, v = (a[i : i + BLOCK] for a in flat)
             s = scratch[: len(p)]
-            # m += (1 - beta1) * (grad - m)
-            numpy.subtract(grad, m, out=s)
-            s *= 1 - hp.beta1
+            # m += (1 - beta1) * (g - m)
+            numpy.subtract(g, m, out=s)
+            s *= beta1
             m += s
-            # v += (1 - beta2) * (grad * grad - v)
-            numpy.multiply(grad, grad, out=s)
+            # v += (1 - beta2) * (g * g - v)
+            numpy.multiply(g, g, out=s)
             s -= v
-            s *= 1 - hp.beta2
+            s *= beta2
             v += s
             # p -= alpha_t / (sqrt(v) + eps) * m
             numpy.sqrt(v, out=s)
-            s += hp.eps
+            s += eps
             numpy.divide(alpha_t, s, out=s)
             s *= m
             p -= s
-
-
-class Adam(optimizers.Adam):
-    """Chainer's Adam, with :class:`AdamRule` for each parameter."""
-
-    def create_update_rule(self):
-        """Makes the update rule of a parameter."""
-        return AdamRule(self.hyperparam)

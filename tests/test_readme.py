@@ -1,0 +1,113 @@
+"""The two READMEs say what is so, as far as a program can tell."""
+
+import re
+import shlex
+
+import pytest
+
+import predict
+import train_mnist
+from helpers import CLONE
+
+READMES = ['README.md', 'README.zh-CN.md']
+PARSERS = {'train_mnist.py': train_mnist.make_parser(), 'predict.py': predict.make_parser()}
+each_readme = pytest.mark.parametrize('name', READMES)
+
+
+def text_of(name):
+    return (CLONE / name).read_text(encoding='utf-8')
+
+
+def commands_of(name):
+    """The lines of the code blocks that have no language."""
+    blocks = re.findall(r'^```\n(.*?)^```$', text_of(name), re.S | re.M)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [part for line in lines for part in line.split(' && ')]
+
+
+def options_of(parser):
+    """The options of a parser as the tables give them: the flags, and the default if it is one."""
+    options = {}
+    for action in parser._actions:
+        if action.option_strings and action.dest != 'help':
+            flags = ', '.join(f'`{flag}`' for flag in action.option_strings)
+            metavar = action.metavar or ('NAME' if action.choices else '')
+            options[f'{flags} {metavar}'.strip()] = action.default or None
+    return options
+
+
+@each_readme
+@pytest.mark.parametrize('program', PARSERS)
+def test_the_tables_of_options_are_the_parsers(name, program):
+    rows = re.findall(r'^\| (`-.*?) \| (.*?) \| .* \|$', text_of(name), re.M)
+    table = dict(rows[:-7] if program == 'train_mnist.py' else rows[-7:])
+    options = options_of(PARSERS[program])
+    if program == 'predict.py':
+        table = {flags: default for flags, default in rows if flags in options}
+    for flags, default in options.items():
+        shown = [row for row in rows if row[0] == flags]
+        assert shown, f'{flags} is not in {name}'
+        if default is not None:
+            values = [value.strip('`') for _, value in shown]
+            assert str(default) in values, (flags, values)
+    assert table
+
+
+@each_readme
+def test_no_option_is_made_up(name):
+    known = set().union(*(options_of(parser) for parser in PARSERS.values()))
+    assert set(re.findall(r'^\| (`--.*?) \| ', text_of(name), re.M)) <= known
+
+
+@each_readme
+def test_links_and_pictures_exist(name):
+    links = re.findall(r'\]\(([^)]+)\)', text_of(name))
+    assert len(links) >= 6
+    for link in links:
+        if link.startswith('#'):
+            headings = re.findall(r'^#+ (.*)$', text_of(name), re.M)
+            assert link[1:] in [heading.lower().replace(' ', '-') for heading in headings]
+        elif not link.startswith('http'):
+            assert (CLONE / link).is_file(), link
+
+
+@each_readme
+def test_files_that_are_named_exist(name):
+    for path in re.findall(r'`([\w/.-]+\.(?:py|txt|md|toml))`', text_of(name)):
+        assert (CLONE / path).exists(), path
+
+
+@each_readme
+def test_commands_parse(name):
+    seen = 0
+    for command in commands_of(name):
+        words = shlex.split(command)
+        if 'python' in words and words[words.index('python') + 1 :][:1] != ['-m']:
+            program, *arguments = words[words.index('python') + 1 :]
+            if program in PARSERS:
+                PARSERS[program].parse_args(arguments)
+            assert (CLONE / program).is_file()
+            seen += 1
+        if words[:3] == ['pip', 'install', '-r']:
+            assert all((CLONE / word).is_file() for word in words[3::2])
+            seen += 1
+    assert seen >= 6
+
+
+def test_both_readmes_have_the_same_commands_and_numbers():
+    english, chinese = map(commands_of, READMES)
+    runs = [
+        [line for line in lines if 'python ' in line or 'pip ' in line]
+        for lines in (english, chinese)
+    ]
+    assert runs[0] == runs[1]
+    numbers = [re.findall(r'^\|.*\d\.\d.*\|$', text_of(name), re.M) for name in READMES]
+    numbers = [[re.findall(r'\d+\.\d+', row) for row in rows] for rows in numbers]
+    assert numbers[0] == numbers[1]
+
+
+def test_ci_runs_what_the_readme_says():
+    script = text_of('.ci/run')
+    for command in ('pip install -r requirements.txt', 'pip install -r requirements-dev.txt'):
+        assert any(line.startswith(command) for line in commands_of('README.md'))
+        assert command.replace('install', 'install -q') in script
