@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
@@ -19,12 +20,41 @@ class UserError(Exception):
     """Something that the user can mend. The message says what it is and how to mend it."""
 
 
+def mpi_rank():
+    """Looks up the rank of this process, which is known before MPI starts.
+
+    Returns:
+        int: The rank, or ``None`` if no launcher of MPI has started the process.
+
+    """
+    # MPICH and Intel MPI set the first, Open MPI the second, Slurm with PMIx the third.
+    for name in ('PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'):
+        if name in os.environ:
+            return int(os.environ[name])
+    return None
+
+
+def print_error(line):
+    """Prints an error on standard error, once for all processes of a run under MPI that meet it.
+
+    Args:
+        line (str): The error.
+
+    """
+    if mpi_rank():
+        if 'mpi4py.MPI' not in sys.modules:
+            return  # all that came so far is the command line, and rank 0 has the same
+        time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
+    print(line, file=sys.stderr)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
 
     def error(self, message):
         """Prints the error on standard error and exits with status 2."""
-        self.exit(2, f'{self.prog}: error: {message}; see {self.prog} --help\n')
+        print_error(f'{self.prog}: error: {message}; see {self.prog} --help')
+        self.exit(2)
 
 
 def whole_number(least=None, most=None):
@@ -83,7 +113,7 @@ def one_line_errors(prog):
             except BrokenPipeError:  # nobody reads on, as after "| head"
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 128 + signal.SIGPIPE
-            print(f'{prog}: error: {message}', file=sys.stderr)
+            print_error(f'{prog}: error: {message}')
             return 1
 
         return wrapper
@@ -155,6 +185,10 @@ class Interruption:
 
     A second signal ends the process at once.
 
+    Args:
+        agree (callable): Makes one of the signals that have come to processes that work together.
+            It takes this process's signal or ``None``, and returns the same for all.
+
     Attributes:
         signum (int): The signal that ended the block, or ``None`` if it came to its own end.
 
@@ -163,14 +197,17 @@ class Interruption:
     class _Stop(BaseException):
         pass
 
-    def __init__(self):
+    def __init__(self, agree=lambda signum: signum):
         self.signum = None
+        self._agree = agree
         self._came = None
         self._previous = {}
 
     def check(self):
         """Leaves the block if a signal has come. To be called where the work can stop."""
-        if self._came:
+        signum = self._agree(self._came)
+        if signum:
+            self._came = signum
             raise self._Stop
 
     def _note(self, signum, frame):

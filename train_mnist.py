@@ -4,6 +4,7 @@
 python train_mnist.py                        on the CPU
 python train_mnist.py -g 0                   on the first GPU
 python train_mnist.py -r result/mlp.state    goes on from where a run ended
+mpiexec -n 2 python train_mnist.py -c naive  on two processes
 python train_mnist.py --help                 all options
 """
 
@@ -25,6 +26,7 @@ import command
 import files
 import mnist
 import net
+import parallel
 import report
 import snapshot
 import speed
@@ -66,6 +68,9 @@ def make_parser():
         help='seed of the weights and of the order of the images (default: drawn and printed)')
     add('--noplot', action='store_true',
         help='write no pictures')
+    add('--communicator', '-c', metavar='NAME', choices=parallel.COMMUNICATORS,
+        help="ChainerMN's communicator, under mpiexec: naive for CPUs, or flat, non_cuda_aware or "
+        'pure_nccl for GPUs; -b is then for each process (default: none)')
     # fmt: on
     return parser
 
@@ -99,17 +104,32 @@ class Mean:
         self._accuracy += accuracy.array * images
         self.images += images
 
-    def get(self):
+    def get(self, communicator=parallel.ALONE):
         """Waits for the device and gives the means so far.
+
+        Args:
+            communicator (parallel.OneProcess): The processes to take the means over, all of which
+                have to call this.
 
         Returns:
             tuple: Loss and accuracy, floats.
 
         """
-        return float(self._loss) / self.images, float(self._accuracy) / self.images
+        sums = numpy.array([float(self._loss), float(self._accuracy), self.images])
+        loss, accuracy, images = communicator.sum(sums)
+        return float(loss / images), float(accuracy / images)
 
 
-def train(model, optimizer, x, t, order, batchsize, watch=lambda mean: None):
+def train(
+    model,
+    optimizer,
+    x,
+    t,
+    order,
+    batchsize,
+    watch=lambda mean: None,
+    communicator=parallel.ALONE,
+):
     """Trains for one epoch.
 
     Args:
@@ -119,8 +139,10 @@ def train(model, optimizer, x, t, order, batchsize, watch=lambda mean: None):
         x (array): Images, float32, of shape (N, 784), on the device of the model.
         t (array): Labels, int32, of shape (N,), there too.
         order (array): The order in which to take the images: int, of shape (N,), there too.
-        batchsize (int): Images in each mini-batch. The last one has what is left.
+        batchsize (int): Images in each mini-batch, over all processes. The last one has what is
+            left.
         watch (callable): Called after each mini-batch with the means so far, a :class:`Mean`.
+        communicator (parallel.OneProcess): The communicator.
 
     Returns:
         tuple: Mean loss and mean accuracy over the epoch, floats.
@@ -129,33 +151,37 @@ def train(model, optimizer, x, t, order, batchsize, watch=lambda mean: None):
     mean = Mean(model.xp)
     for i in six.moves.range(0, len(order), batchsize):
         batch = order[i : i + batchsize]
-        optimizer.update(model, x[batch], t[batch])
-        mean.add(model.loss, model.accuracy, len(batch))
+        share = communicator.share(batch)
+        communicator.update(optimizer, model, x[share], t[share], len(batch))
+        if len(share):
+            mean.add(model.loss, model.accuracy, len(share))
         watch(mean)
-    return mean.get()
+    return mean.get(communicator)
 
 
-def evaluate(model, x, t):
+def evaluate(model, x, t, communicator=parallel.ALONE):
     """Computes loss and accuracy on a data set, without building a graph.
 
     Args:
         model (chainer.Chain): The model, as in :func:`train`.
         x (array): Images, float32, of shape (N, 784), on the device of the model.
         t (array): Labels, int32, of shape (N,), there too.
+        communicator (parallel.OneProcess): The communicator.
 
     Returns:
         tuple: Mean loss and mean accuracy, floats.
 
     """
+    x, t = communicator.share(x), communicator.share(t)
     mean = Mean(model.xp)
     with net.evaluation(model) as predictor:
         for i in six.moves.range(0, len(x), TEST_BATCHSIZE):
             y, labels = predictor(x[i : i + TEST_BATCHSIZE]), t[i : i + TEST_BATCHSIZE]
             mean.add(F.softmax_cross_entropy(y, labels), F.accuracy(y, labels), len(labels))
-    return mean.get()
+    return mean.get(communicator)
 
 
-def go_on(args, seed, epochs, finished):
+def go_on(args, seed, epochs, finished, launcher):
     """Writes the command that goes on where an interrupted run ended.
 
     Args:
@@ -163,13 +189,14 @@ def go_on(args, seed, epochs, finished):
         seed (int): Its seed.
         epochs (int): Number of epochs that are left.
         finished (bool): Whether it has finished an epoch, and so has written a state.
+        launcher (list): The words that stand before ``python``.
 
     Returns:
         str: The command, for a shell.
 
     """
     python = 'python' if shutil.which('python') == sys.executable else sys.executable
-    words = [python, sys.argv[0] if sys.argv[0].endswith(PROG) else __file__]
+    words = [*launcher, python, sys.argv[0] if sys.argv[0].endswith(PROG) else __file__]
     if finished:
         words += ['-r', os.path.join(args.out, snapshot.STATE)]
     else:
@@ -177,7 +204,7 @@ def go_on(args, seed, epochs, finished):
         words += ['-m', args.initmodel] if args.initmodel else []
         words += ['-r', args.resume] if args.resume else []
     words += ['-e', str(epochs)]
-    for name in ('batchsize', 'gpu', 'out', 'unit', 'net'):
+    for name in ('batchsize', 'gpu', 'out', 'unit', 'net', 'communicator'):
         if getattr(args, name) != make_parser().get_default(name):
             words += [f'--{name}', str(getattr(args, name))]
     if args.noplot:
@@ -198,11 +225,15 @@ def main(argv=None):
 
     """
     args = make_parser().parse_args(argv)
-    device = command.get_device(args.gpu)
+    communicator = parallel.get_communicator(args.communicator, args.gpu)
+    device = command.get_device(communicator.gpu(args.gpu))
 
     say(f'GPU: {args.gpu}')
     say(f'# unit: {args.unit}')
     say(f'# Minibatch-size: {args.batchsize}')
+    batchsize = args.batchsize * communicator.size
+    if args.communicator:
+        say(f'# total Minibatch-size: {batchsize} (processes: {communicator.size})')
     say(f'# epoch: {args.epoch}')
     say('')
 
@@ -225,6 +256,8 @@ def main(argv=None):
     log = []
 
     # Init or resume
+    if communicator.rank > 0:
+        args.initmodel = args.resume = None  # rank 0 reads them for all
     initmodel = args.initmodel or (args.resume and snapshot.weights_beside(args.resume))
     if initmodel:
         say('Load model from', initmodel)
@@ -237,34 +270,40 @@ def main(argv=None):
         log = report.load_log(
             os.path.join(os.path.dirname(args.resume), report.LOG), optimizer.epoch
         )
+    predictor, model, optimizer, seed = communicator.bcast(predictor, model, optimizer, seed)
     say(f'# seed: {seed}')
 
     device.use()
     model.to_device(device)
+    optimizer = communicator.multi_node(optimizer)
     x_train, t_train, x_test, t_test = device.send([x_train, t_train, x_test, t_test])
 
     # Everything that can be wrong has been looked at: from here on the run writes
-    files.prepare(args.out)
+    if communicator.rank == 0:
+        files.prepare(args.out)
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1
     begin = time.perf_counter() - (log[-1]['elapsed_time'] if log else 0)
 
     def watch(mean):
-        if optimizer.t == first_update:
+        if optimizer.t == first_update and communicator.rank == 0:
             report.save_graph(args.out, model.loss)
             say('graph generated')
         bar.show(mean)
         interruption.check()
 
     def save():
+        if communicator.rank > 0:
+            return
         # The state comes last: the other files are then never older than the one that -r reads.
         snapshot.save_model(args.out, predictor)
         report.save_log(args.out, log)
         snapshot.save_state(args.out, optimizer, seed)
 
     # Learning loop
-    with command.Interruption() as interruption, speed.tuned(args.unit):
+    interruption = command.Interruption(communicator.agree)
+    with interruption, speed.tuned(args.unit):
         for epoch in six.moves.range(optimizer.epoch + 1, n_epoch + 1):
             say('epoch', epoch)
 
@@ -275,13 +314,13 @@ def main(argv=None):
             with report.Progress(epoch, n_epoch, len(x_train)) as bar:
                 start = time.perf_counter()
                 loss, accuracy = train(
-                    model, optimizer, x_train, t_train, order, args.batchsize, watch
+                    model, optimizer, x_train, t_train, order, batchsize, watch, communicator
                 )
                 throughput = len(x_train) / (time.perf_counter() - start)
             say(f'train mean loss={loss}, accuracy={accuracy}, throughput={throughput} images/sec')
 
             # evaluation
-            test_loss, test_accuracy = evaluate(model, x_test, t_test)
+            test_loss, test_accuracy = evaluate(model, x_test, t_test, communicator)
             say(f'test  mean loss={test_loss}, accuracy={test_accuracy}')
             if not math.isfinite(loss + test_loss):
                 raise UserError(
@@ -311,11 +350,13 @@ def main(argv=None):
         status = 0
     else:
         left = n_epoch - optimizer.epoch
-        again = go_on(args, seed, left, finished=left < args.epoch)
-        print(f'{PROG}: interrupted; go on with: {again}', file=sys.stderr)
+        again = go_on(args, seed, left, left < args.epoch, communicator.launcher())
+        if communicator.rank == 0:
+            print(f'{PROG}: interrupted; go on with: {again}', file=sys.stderr)
         status = 128 + interruption.signum
-    if not args.noplot:
+    if not args.noplot and communicator.rank == 0:
         report.save_pictures(args.out, log)
+    communicator.end()
     return status
 
 

@@ -1,0 +1,225 @@
+"""One process or many: all that a run on several processes does otherwise, by ChainerMN on MPI.
+
+A run of one process has :class:`OneProcess` as its communicator, which leaves everything as it is
+and imports neither ChainerMN nor mpi4py.
+"""
+
+import os
+import sys
+
+import chainer_compat  # noqa: F401  ChainerMN does not import without it
+import numpy
+
+from command import UserError, mpi_rank
+
+# ChainerMN's communicators. All but the first are for GPUs.
+COMMUNICATORS = ('naive', 'flat', 'non_cuda_aware', 'pure_nccl')
+
+
+class OneProcess:
+    """The communicator of a run that has no other process.
+
+    Attributes:
+        rank (int): Number of this process, from 0 on. Rank 0 alone prints, reads snapshots and
+            writes.
+        size (int): Number of processes.
+
+    """
+
+    rank = 0
+    size = 1
+
+    def gpu(self, gpu):
+        """Says which GPU this process takes.
+
+        Args:
+            gpu (int): Number of the GPU that the user asked for. A negative number means the CPU.
+
+        Returns:
+            int: ``gpu``, or with several processes on GPUs, the rank within the node.
+
+        """
+        return gpu
+
+    def bcast(self, *objects):
+        """Gives every process what rank 0 has.
+
+        Args:
+            objects: What this process has. It can be pickled.
+
+        Returns:
+            tuple: What rank 0 has.
+
+        """
+        return objects
+
+    def multi_node(self, optimizer):
+        """Lets an optimizer work on the gradients of all processes.
+
+        Args:
+            optimizer (chainer.Optimizer): The optimizer, set up on a model that is on its device.
+
+        Returns:
+            chainer.Optimizer: The optimizer to use instead.
+
+        """
+        return optimizer
+
+    def share(self, array):
+        """Takes this process's share of a mini-batch or of a data set.
+
+        The shares of all processes make up the whole, and their lengths differ by one at most.
+
+        Args:
+            array (array): The whole, of shape (N, ...).
+
+        Returns:
+            array: The share, of shape (N / size, ...), rounded up or down.
+
+        """
+        return array[self.rank :: self.size]
+
+    def update(self, optimizer, model, x, t, images):
+        """Updates the weights by a mini-batch of which each process has its share.
+
+        Args:
+            optimizer (chainer.Optimizer): What :meth:`multi_node` gave.
+            model (chainer.Chain): The model. Called with images and labels, it returns their mean
+                loss.
+            x (array): This process's images, float32, of shape (n, 784).
+            t (array): Their labels, int32, of shape (n,).
+            images (int): Number of images in the mini-batch, over all processes.
+
+        """
+        optimizer.update(model, x, t)
+
+    def sum(self, numbers):
+        """Adds up numbers over the processes.
+
+        Args:
+            numbers (array): NumPy array, of any shape.
+
+        Returns:
+            array: The sums, of the same shape.
+
+        """
+        return numbers
+
+    def agree(self, signum):
+        """Tells every process of a signal that any of them has had.
+
+        Args:
+            signum (int): The signal that this process has had, or ``None``.
+
+        Returns:
+            int: The signal that one of them has had, or ``None``.
+
+        """
+        return signum
+
+    def launcher(self):
+        """Says how the run was started.
+
+        Returns:
+            list: The words that stand before ``python`` on the command line.
+
+        """
+        return []
+
+    def end(self):
+        """Parts from the other processes. A process that exits without this ends them too."""
+
+
+class _ManyProcesses(OneProcess):
+    """The communicator of a run on several processes. See :class:`OneProcess`."""
+
+    def __init__(self, name):
+        import mpi4py
+
+        # A process that fails must not wait for the others at its exit, but end them by it.
+        mpi4py.rc.finalize = False
+        import chainermn
+        from mpi4py import MPI
+
+        self._chainermn = chainermn
+        self._mpi = MPI
+        self._communicator = chainermn.create_communicator(name)
+        self.rank = self._communicator.rank
+        self.size = self._communicator.size
+
+    def gpu(self, gpu):
+        return gpu if gpu < 0 else self._communicator.intra_rank
+
+    def bcast(self, *objects):
+        return self._communicator.bcast_obj(objects if self.rank == 0 else None)
+
+    def multi_node(self, optimizer):
+        optimizer = self._chainermn.create_multi_node_optimizer(optimizer, self._communicator)
+        # Its first update only broadcasts the weights. Made here, it costs no mini-batch.
+        optimizer.update()
+        return optimizer
+
+    def update(self, optimizer, model, x, t, images):
+        if len(x) == 0:  # fewer images than processes are left: take part without a gradient
+            model.cleargrads()
+            optimizer.update()
+        else:
+            # ChainerMN takes the mean over processes. This makes it the mean over images.
+            weight = len(x) * self.size / images
+            optimizer.update(lambda: model(x, t) * weight)
+
+    def sum(self, numbers):
+        return self._communicator.allreduce_obj(numbers)
+
+    def agree(self, signum):
+        signum = numpy.array(signum or 0)
+        self._communicator.mpi_comm.Allreduce(self._mpi.IN_PLACE, signum, self._mpi.MAX)
+        return int(signum) or None
+
+    def launcher(self):
+        return ['mpiexec', '-n', str(self.size)]
+
+    def end(self):
+        self._mpi.Finalize()
+
+
+ALONE = OneProcess()
+
+
+def get_communicator(name, gpu):
+    """Finds the communicator of this run.
+
+    Standard output of all processes but rank 0 goes nowhere from here on.
+
+    Args:
+        name (str): One of :data:`COMMUNICATORS`, or ``None`` for a run of one process.
+        gpu (int): Number of the GPU. A negative number means the CPU.
+
+    Returns:
+        OneProcess: The communicator.
+
+    Raises:
+        UserError: If the process was not started by ``mpiexec``, or something is missing that the
+            communicator needs.
+
+    """
+    if name is None:
+        return ALONE
+    if name != 'naive' and gpu < 0:
+        raise UserError(f'--communicator {name} is for GPUs; add -g 0, or choose naive')
+    if mpi_rank() is None:
+        raise UserError(
+            f'--communicator {name} needs mpiexec; put "mpiexec -n 2" before "python", or leave '
+            'out --communicator'
+        )
+    try:
+        communicator = _ManyProcesses(name)
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).split('\n')[0]
+        raise UserError(
+            f'--communicator {name} does not start ({reason}); '
+            'install what requirements-mpi.txt says'
+        ) from None
+    if communicator.rank > 0:
+        sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  for the rest of the process
+    return communicator
