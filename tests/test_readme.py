@@ -19,10 +19,14 @@ def text_of(name):
 
 
 def commands_of(name):
-    """The lines of the code blocks that have no language."""
-    blocks = re.findall(r'^```\n(.*?)^```$', text_of(name), re.S | re.M)
-    lines = [line for block in blocks for line in block.splitlines()]
-    return [part for line in lines for part in line.split(' && ')]
+    """The commands in the code blocks that have no language."""
+    commands, language = [], None
+    for line in text_of(name).splitlines():
+        if line.startswith('```'):
+            language = line[3:] if language is None else None
+        elif language == '' and re.match(r'[A-Z_]*=?\S* ?(mpiexec|pip|python) ', line):
+            commands += line.split(' && ')
+    return commands
 
 
 def options_of(parser):
@@ -40,17 +44,10 @@ def options_of(parser):
 @pytest.mark.parametrize('program', PARSERS)
 def test_the_tables_of_options_are_the_parsers(name, program):
     rows = re.findall(r'^\| (`-.*?) \| (.*?) \| .* \|$', text_of(name), re.M)
-    table = dict(rows[:-7] if program == 'train_mnist.py' else rows[-7:])
-    options = options_of(PARSERS[program])
-    if program == 'predict.py':
-        table = {flags: default for flags, default in rows if flags in options}
-    for flags, default in options.items():
-        shown = [row for row in rows if row[0] == flags]
-        assert shown, f'{flags} is not in {name}'
-        if default is not None:
-            values = [value.strip('`') for _, value in shown]
-            assert str(default) in values, (flags, values)
-    assert table
+    for flags, default in options_of(PARSERS[program]).items():
+        defaults = [shown.strip('`') for its_flags, shown in rows if its_flags == flags]
+        assert defaults, f'{flags} is not in {name}'
+        assert default is None or str(default) in defaults
 
 
 @each_readme
@@ -73,7 +70,7 @@ def test_links_and_pictures_exist(name):
 
 @each_readme
 def test_files_that_are_named_exist(name):
-    for path in re.findall(r'`([\w/.-]+\.(?:py|txt|md|toml))`', text_of(name)):
+    for path in {*re.findall(r'`([\w/.-]+\.(?:py|txt|md|toml))`', text_of(name))} - {'setup.py'}:
         assert (CLONE / path).exists(), path
 
 
@@ -96,11 +93,7 @@ def test_commands_parse(name):
 
 def test_both_readmes_have_the_same_commands_and_numbers():
     english, chinese = map(commands_of, READMES)
-    runs = [
-        [line for line in lines if 'python ' in line or 'pip ' in line]
-        for lines in (english, chinese)
-    ]
-    assert runs[0] == runs[1]
+    assert english == chinese
     numbers = [re.findall(r'^\|.*\d\.\d.*\|$', text_of(name), re.M) for name in READMES]
     numbers = [[re.findall(r'\d+\.\d+', row) for row in rows] for rows in numbers]
     assert numbers[0] == numbers[1]
