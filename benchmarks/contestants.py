@@ -1,7 +1,7 @@
 """The loops that ``throughput.py`` compares. Each trains the same network on the same images.
 
 A contestant is a function that takes the number of units and returns a function, which trains on
-so many images, in mini-batches of 100, and returns the mean loss.
+so many images, in mini-batches of 100, and returns the mean loss. The first two can do so on a GPU.
 """
 
 import os
@@ -10,12 +10,13 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
 import chainer_compat  # noqa: F401
-import chainer
 import chainer.links as L
 import numpy as np
 from chainer import iterators, optimizers
 from chainer.dataset import concat_examples
+from chainer.datasets import TupleDataset
 
+import command
 import mnist
 import speed
 import train_mnist
@@ -25,25 +26,33 @@ from net import MLP
 BATCHSIZE = 100
 
 
-def this_script(unit):
-    """The loop of ``train_mnist.py``, imported, with all that its ``main`` does around it."""
-    (x, t), _ = mnist.load()
+def set_up(unit, adam, gpu):
+    """Makes a classifier on its device and its optimizer."""
+    device = command.get_device(gpu)
+    device.use()
     model = L.Classifier(MLP(unit, 10))
-    optimizer = speed.Adam().setup(model)
+    model(np.zeros((1, 784), 'f'), np.zeros(1, 'i'))  # draws the weights
+    model.to_device(device)
+    return model, adam.setup(model), device
+
+
+def this_script(unit, gpu=-1):
+    """The loop of ``train_mnist.py``, imported, with all that its ``main`` does around it."""
+    model, optimizer, device = set_up(unit, speed.Adam(), gpu)
+    x, t = device.send(mnist.load()[0])
 
     def train(images):
-        order = np.random.permutation(len(x))[:images]
+        order = device.send(np.random.permutation(len(x))[:images])
         with speed.tuned(unit):
             return train_mnist.train(model, optimizer, x, t, order, BATCHSIZE)[0]
 
     return train
 
 
-def tutorial_style(unit):
+def tutorial_style(unit, gpu=-1):
     """The tutorial's loop on plain Chainer."""
+    model, optimizer, _ = set_up(unit, optimizers.Adam(), gpu)
     (x, t), _ = mnist.load()
-    model = L.Classifier(MLP(unit, 10))
-    optimizer = optimizers.Adam().setup(model)
 
     def train(images):
         order = np.random.permutation(len(x))[:images]
@@ -56,11 +65,9 @@ def tutorial_style(unit):
 
 def serial_iterator(unit):
     """Chainer's own iterator and converter, as a Trainer uses them."""
-    mnist.load()
-    dataset, _ = chainer.datasets.get_mnist()
-    iterator = iterators.SerialIterator(dataset, BATCHSIZE)
-    model = L.Classifier(MLP(unit, 10))
-    optimizer = optimizers.Adam().setup(model)
+    model, optimizer, _ = set_up(unit, optimizers.Adam(), -1)
+    (x, t), _ = mnist.load()
+    iterator = iterators.SerialIterator(TupleDataset(x, t), BATCHSIZE)
 
     def train(images):
         losses = []

@@ -1,6 +1,7 @@
 """Measures the training loop side by side with the alternatives.
 
 python benchmarks/throughput.py            images per second, at 50 and at 1,000 units
+python benchmarks/throughput.py --gpu 0    the same on a GPU, for the loops that run there
 python benchmarks/throughput.py --whole    the whole command, 20 epochs: wall time and memory
 
 Every contestant is a process of its own. They take turns, so that a machine that slows down for a
@@ -34,11 +35,12 @@ CONTESTANTS = {
 SIZES = {50: (60000, (0.30, 0.55)), 1000: (12000, (0.12, 0.30))}
 
 
-def work(name, unit):
+def work(name, unit, gpu):
     """Is a contestant: trains on as many images as each line of standard input says."""
     import contestants
 
-    train = getattr(contestants, name)(unit)
+    contestant = getattr(contestants, name)
+    train = contestant(unit) if gpu < 0 else contestant(unit, gpu)
     for line in sys.stdin:
         start = time.perf_counter()
         loss = train(int(line))
@@ -48,9 +50,9 @@ def work(name, unit):
 class Worker:
     """A contestant's process."""
 
-    def __init__(self, name, unit):
+    def __init__(self, name, unit, gpu):
         self._process = subprocess.Popen(
-            [sys.executable, __file__, '--work', name, '--unit', str(unit)],
+            [sys.executable, __file__, '--work', name, '--unit', str(unit), '--gpu', str(gpu)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -68,8 +70,10 @@ class Worker:
         self._process.wait()
 
 
-def contestants_here():
-    """The contestants, without those that need a PyTorch that is not installed."""
+def contestants_here(gpu):
+    """The contestants that can run: not all can do so on a GPU, or without PyTorch."""
+    if gpu >= 0:
+        return ['this_script', 'tutorial_style']
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -78,7 +82,7 @@ def contestants_here():
     return list(CONTESTANTS)
 
 
-def measure(unit, rounds, names):
+def measure(unit, rounds, names, gpu):
     """Measures all contestants in turn and prints a table.
 
     Returns:
@@ -86,7 +90,7 @@ def measure(unit, rounds, names):
 
     """
     images, (least, most) = SIZES[unit]
-    workers = {name: Worker(name, unit) for name in names}
+    workers = {name: Worker(name, unit, gpu) for name in names}
     speeds = {name: [] for name in names}
     for name, worker in workers.items():
         _, loss = worker.train(60000)
@@ -173,20 +177,21 @@ def main():
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--unit', type=int, choices=sorted(SIZES), help='only so many units')
+    parser.add_argument('--gpu', type=int, default=-1, help='GPU to use (default: the CPU)')
     parser.add_argument('--rounds', type=int, default=5, help='turns of each (default: 5)')
     parser.add_argument('--whole', action='store_true', help='measure the whole command')
     parser.add_argument('--json', metavar='FILE', help='write the figures to FILE too')
     parser.add_argument('--work', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        return work(args.work, args.unit)
+        return work(args.work, args.unit, args.gpu)
 
     if args.whole:
         results = {'whole': measure_whole(args.rounds)}
     else:
-        names = contestants_here()
+        names = contestants_here(args.gpu)
         units = [args.unit] if args.unit else sorted(SIZES)
-        results = {unit: measure(unit, args.rounds, names) for unit in units}
+        results = {unit: measure(unit, args.rounds, names, args.gpu) for unit in units}
     print()
     print(', '.join(f'{key} {value}' for key, value in machine().items()))
     if args.json:

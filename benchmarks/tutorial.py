@@ -26,8 +26,8 @@ def sweep(model, x_all, t_all, order, batchsize, step):
     """Calls ``step`` with each mini-batch and returns the means of loss and accuracy."""
     sum_loss = sum_accuracy = 0
     for i in range(0, len(order), batchsize):
-        x = chainer.Variable(np.asarray(x_all[order[i : i + batchsize]]))
-        t = chainer.Variable(np.asarray(t_all[order[i : i + batchsize]]))
+        x = chainer.Variable(model.device.send(x_all[order[i : i + batchsize]]))
+        t = chainer.Variable(model.device.send(t_all[order[i : i + batchsize]]))
         step(x, t)
         sum_loss += float(model.loss.array) * len(t.array)
         sum_accuracy += float(model.accuracy.array) * len(t.array)
