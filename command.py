@@ -93,7 +93,7 @@ def one_line_errors(prog):
     Returns:
         callable: The decorator. The decorated function returns the exit status: what the function
         itself returned (0 if that is ``None``), 2 for a wrong command line, 1 for any other
-        mistake of the user, 130 for Ctrl-C.
+        mistake of the user.
 
     """
 
@@ -108,8 +108,6 @@ def one_line_errors(prog):
                 message = str(error)
             except MemoryError:
                 message = 'not enough memory; choose fewer units (-u) or smaller mini-batches (-b)'
-            except KeyboardInterrupt:
-                return 128 + signal.SIGINT
             except BrokenPipeError:  # nobody reads on, as after "| head"
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 128 + signal.SIGPIPE
@@ -178,6 +176,15 @@ def _try(device):
 def _reason(error):
     """Says in one line why CuPy failed. It wraps an error at its import in a long text."""
     return str(error.__cause__ or error).strip().split('\n')[0]
+
+
+def exit_on_signals():
+    """Makes Ctrl-C and SIGTERM end the process at once, without a traceback: status 130 and 143.
+
+    Files are replaced as a whole, so that nothing is lost by it.
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
 
 
 class Interruption:

@@ -27,19 +27,19 @@ def prepare(out):
         ) from None
 
 
-def write_text(path, text):
-    """Replaces a text file as a whole, or not at all.
+def write(path, content):
+    """Replaces a file as a whole, or not at all.
 
     Args:
-        path (str): The file to write, in UTF-8.
-        text (str): Its new content.
+        path (str): The file to write.
+        content (bytes): Its new content.
 
     Raises:
         UserError: If it cannot be written. What stood at ``path`` stands there still.
 
     """
-    with replacing(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
-        file.write(text)
+    with replacing(path) as temporary, open(temporary, 'wb') as file:
+        file.write(content)
 
 
 @contextlib.contextmanager

@@ -208,4 +208,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+    command.exit_on_signals()
     sys.exit(main())

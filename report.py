@@ -105,7 +105,7 @@ def save_graph(out, loss):
 
     """
     graph = computational_graph.build_computational_graph([loss])
-    files.write_text(os.path.join(out, 'graph.dot'), graph.dump())
+    files.write(os.path.join(out, 'graph.dot'), graph.dump().encode())
 
 
 def save_log(out, log):
@@ -119,7 +119,7 @@ def save_log(out, log):
         UserError: If the file cannot be written.
 
     """
-    files.write_text(os.path.join(out, LOG), json.dumps(log, indent=4))
+    files.write(os.path.join(out, LOG), json.dumps(log, indent=4).encode())
 
 
 def load_log(path, epochs):

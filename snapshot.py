@@ -173,9 +173,10 @@ def _serialize(target):
 
 
 def _save(path, content):
-    with files.replacing(path) as temporary:
-        # Weights are noise to a compressor: it takes long and saves little.
-        serializers.save_npz(temporary, content, compression=False)
+    buffer = io.BytesIO()  # an npz cannot be closed in peace on a disk that is full
+    # Weights are noise to a compressor: it takes long and saves little.
+    serializers.save_npz(buffer, content, compression=False)
+    files.write(path, buffer.getbuffer())
 
 
 @contextlib.contextmanager

@@ -243,12 +243,13 @@ with Interruption():
     assert (process.returncode, stderr) == (-signal.SIGINT, '')
 
 
-def test_ctrl_c_before_the_first_epoch():
+@pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_first_epoch(signum, status):
     process = start()
     wait_for(process, 'GPU: -1')
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert 'Traceback' not in stderr
 
 
