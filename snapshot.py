@@ -176,7 +176,7 @@ def _save(path, content):
     buffer = io.BytesIO()  # an npz cannot be closed in peace on a disk that is full
     # Weights are noise to a compressor: it takes long and saves little.
     serializers.save_npz(buffer, content, compression=False)
-    files.write(path, buffer.getbuffer())
+    files.write(path, buffer.getvalue())
 
 
 @contextlib.contextmanager
