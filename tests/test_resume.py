@@ -265,7 +265,7 @@ def test_handlers_are_put_back():
 def test_killed_at_random_moments():
     """A run of 60 epochs, killed 20 times and gone on with, ends as an undisturbed one.
 
-    More than half of the time of these short epochs goes into writing.
+    About a third of the time of these short epochs goes into writing.
     """
     seed = random.randrange(10**6)
     print('seed of the moments:', seed)  # pytest shows it when the test fails
