@@ -179,8 +179,8 @@ def save_pictures(out, log):
         UserError: If a file cannot be written.
 
     """
-    pictures = import_pictures()
-    if log and pictures:
+    pictures = import_pictures() if log else None
+    if pictures:
         pictures.save_curves(out, log)
     if os.path.exists(os.path.join(out, 'graph.dot')):
         _draw_graph(out)
