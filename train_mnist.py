@@ -355,6 +355,7 @@ def main(argv=None):
             print(f'{PROG}: interrupted; go on with: {again}', file=sys.stderr)
         status = 128 + interruption.signum
     if not args.noplot and communicator.rank == 0:
+        del x_train, t_train  # Matplotlib takes their room, so that the peak stays where it is
         report.save_pictures(args.out, log)
     communicator.end()
     return status

@@ -6,21 +6,21 @@ import sys
 
 import chainer_compat  # noqa: F401
 import chainer
+import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
 import threadpoolctl
-from chainer import optimizers, serializers
+from chainer import computational_graph, optimizers, serializers
 
 import speed
 from helpers import CLONE, same
-from net import MLP
+from net import MLP, TrainFlagMLP
 
 
-@pytest.mark.parametrize('block', [7, 32768])
-@pytest.mark.parametrize('units', [1, 50, 300])
+@pytest.mark.parametrize('units, block', [(1, 7), (50, 7), (50, speed.BLOCK), (300, speed.BLOCK)])
 def test_adam_gives_chainers_bits(units, block, monkeypatch):
-    monkeypatch.setattr(speed, 'BLOCK', block if units < 300 else 32768)
+    monkeypatch.setattr(speed, 'BLOCK', block)
     random = numpy.random.RandomState(0)
     x, t = random.rand(30, 784).astype('f'), random.randint(0, 10, 30).astype('i')
     for name, adam in (('chainer', optimizers.Adam()), ('speed', speed.Adam())):
@@ -36,6 +36,40 @@ def test_adam_gives_chainers_bits(units, block, monkeypatch):
     assert same('chainer.state', 'speed.state')
 
 
+@pytest.mark.parametrize('make', [lambda: L.Classifier(MLP(50, 10)), lambda: TrainFlagMLP(50, 10)])
+def test_the_loop_gives_chainers_bits_and_chainers_graph(make):
+    random = numpy.random.RandomState(0)
+    x, t = random.rand(30, 784).astype('f'), random.randint(0, 10, 30).astype('i')
+    graphs = []
+
+    def train(name, adam):
+        numpy.random.seed(0)
+        model = make()
+        model(x, t)
+        adam.setup(model)
+        for i in range(0, 30, 8):
+            adam.update(model, x[i : i + 8], t[i : i + 8])
+        graph = computational_graph.build_computational_graph([model.loss])
+        graphs.append(sorted(node.label for node in graph.nodes))
+        serializers.save_npz(name, model)
+
+    with threadpoolctl.threadpool_limits(1):
+        train('chainer.model', optimizers.Adam())
+        with speed.tuned(50):
+            train('speed.model', speed.Adam())
+    assert same('chainer.model', 'speed.model')
+    assert graphs[0] == graphs[1]
+    assert graphs[0].count('LinearFunction') == 3
+
+
+def test_chainers_debug_mode_keeps_its_checks():
+    with chainer.using_config('debug', True), speed.tuned(50):
+        with pytest.raises(chainer.utils.type_check.InvalidType):
+            F.linear(numpy.zeros((1, 2), 'f'), numpy.zeros((1, 3), 'f'))
+        with pytest.raises(RuntimeError, match='NaN'):
+            F.relu(numpy.array([[numpy.nan]], 'f'))
+
+
 def blas_threads():
     return {pool['num_threads'] for pool in threadpoolctl.threadpool_info()}
 
@@ -43,12 +77,14 @@ def blas_threads():
 def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
     for name in speed.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    before = blas_threads()
+    before, apply = blas_threads(), chainer.FunctionNode.apply
     with speed.tuned(50):
         assert blas_threads() == {1}
         assert not chainer.config.type_check
+        assert chainer.FunctionNode.apply is not apply
     assert blas_threads() == before
     assert chainer.config.type_check
+    assert chainer.FunctionNode.apply is apply
     with speed.tuned(1000):
         assert blas_threads() == before
 
