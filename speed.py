@@ -8,13 +8,13 @@ import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
 import numpy
 import threadpoolctl
-from chainer import FunctionNode, Variable, optimizers
+from chainer import FunctionNode, Variable, optimizers, variable
 
 # Elements that Adam works on at a time: five arrays of them stay in a cache of 1 MiB.
 BLOCK = 40960
 
-# Below so many units, two threads gain less than 5 % where both cores are free, and lose a lot where
-# they are not.
+# Below so many units, two threads gain less than 5 % where both cores are free, and lose a lot
+# where they are not.
 UNITS_FOR_THREADS = 100
 
 # Whoever sets one of these knows better.
@@ -43,9 +43,14 @@ def tuned(units):
         if not chainer.is_debug():
             # Every mini-batch has the types of the one before, so that they need no check.
             stack.enter_context(chainer.using_config('type_check', False))
-            stack.callback(setattr, FunctionNode, 'apply', FunctionNode.apply)
-            FunctionNode.apply = _apply
+            _replace(stack, FunctionNode, 'apply', _apply)
+            _replace(stack, variable, '_check_grad_type', lambda *args: None)
         yield
+
+
+def _replace(stack, owner, name, new):
+    stack.callback(setattr, owner, name, getattr(owner, name))
+    setattr(owner, name, new)
 
 
 def _apply(self, inputs):
@@ -55,21 +60,18 @@ def _apply(self, inputs):
     18 functions in each iteration, forward and backward.
     """
     inputs = [chainer.as_variable(x) for x in inputs]
-    self._input_layouts = (None,) * len(inputs)
-    self._input_indexes_to_retain = self._output_indexes_to_retain = None
     arrays = self.forward(tuple([x.raw_array for x in inputs]))
-    self._output_layouts = (None,) * len(arrays)
-    self._output_count = len(arrays)
-    requires_grad = any([x.requires_grad for x in inputs])
-    outputs = tuple(
-        [Variable._init_unchecked(y, requires_grad=requires_grad) for y in arrays]
-    )
+    requires_grad = any(x.requires_grad for x in inputs)
+    outputs = tuple([Variable._init_unchecked(y, requires_grad=requires_grad) for y in arrays])
     if chainer.config.enable_backprop:
         self.rank = max([x.rank for x in inputs])
         for y in outputs:
             y.creator_node = self
         self.inputs = tuple([x.node for x in inputs])
         self.outputs = tuple([weakref.ref(y.node) for y in outputs])
+        self._input_layouts = (None,) * len(inputs)
+        self._output_layouts = (None,) * len(outputs)
+        self._output_count = len(outputs)
         for i in self._input_indexes_to_retain or ():
             inputs[i].retain_data()
         for i in self._output_indexes_to_retain or ():
@@ -106,7 +108,8 @@ class Adam(optimizers.Adam):
             del loss
         self.t += 1
         # Arrays of shape () are what NumPy takes fastest.
-        beta1, beta2, eps = (numpy.array(x, 'f') for x in (1 - self.beta1, 1 - self.beta2, self.eps))
+        beta1, beta2 = numpy.array(1 - self.beta1, 'f'), numpy.array(1 - self.beta2, 'f')
+        eps = numpy.array(self.eps, 'f')
         alpha_t = t = None
         for param in self.target.params():
             rule = param.update_rule

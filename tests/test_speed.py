@@ -18,7 +18,9 @@ from helpers import CLONE, same
 from net import MLP, TrainFlagMLP
 
 
-@pytest.mark.parametrize('units, block', [(1, 7), (50, 7), (50, speed.BLOCK), (300, speed.BLOCK)])
+@pytest.mark.parametrize(
+    ('units', 'block'), [(1, 7), (50, 7), (50, speed.BLOCK), (300, speed.BLOCK)]
+)
 def test_adam_gives_chainers_bits(units, block, monkeypatch):
     monkeypatch.setattr(speed, 'BLOCK', block)
     random = numpy.random.RandomState(0)
