@@ -17,7 +17,18 @@ INSTALL = 'install what requirements-gpu.txt says, or leave out -g'
 
 
 class UserError(Exception):
-    """Something that the user can mend. The message says what it is and how to mend it."""
+    """Something that the user can mend.
+
+    Args:
+        message (str): What it is and how to mend it.
+        shared (bool): Whether all processes of a run under MPI meet it, so that one of them says it
+            for all.
+
+    """
+
+    def __init__(self, message, shared=False):
+        super().__init__(message)
+        self.shared = shared
 
 
 def mpi_rank():
@@ -34,16 +45,17 @@ def mpi_rank():
     return None
 
 
-def print_error(line):
+def print_error(line, shared=False):
     """Prints an error on standard error, once for all processes of a run under MPI that meet it.
 
     Args:
         line (str): The error.
+        shared (bool): Whether it is known that all of them meet it.
 
     """
     if mpi_rank():
-        if 'mpi4py.MPI' not in sys.modules:
-            return  # all that came so far is the command line, and rank 0 has the same
+        if shared:
+            return
         time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
     print(line, file=sys.stderr)
 
@@ -53,7 +65,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message):
         """Prints the error on standard error and exits with status 2."""
-        print_error(f'{self.prog}: error: {message}; see {self.prog} --help')
+        print_error(f'{self.prog}: error: {message}; see {self.prog} --help', shared=True)
         self.exit(2)
 
 
@@ -105,13 +117,14 @@ def one_line_errors(prog):
             except SystemExit as exit:  # argparse: --help, or a wrong command line
                 return exit.code
             except UserError as error:
-                message = str(error)
+                message, shared = str(error), error.shared
             except MemoryError:
+                shared = False
                 message = 'not enough memory; choose fewer units (-u) or smaller mini-batches (-b)'
             except BrokenPipeError:  # nobody reads on, as after "| head"
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 128 + signal.SIGPIPE
-            print_error(f'{prog}: error: {message}')
+            print_error(f'{prog}: error: {message}', shared)
             return 1
 
         return wrapper

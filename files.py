@@ -4,7 +4,14 @@ import contextlib
 import os
 import tempfile
 
-from command import UserError
+from command import UserError, mpi_rank
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_taken = {}  # directory: the open descriptor that holds its lock until the process ends
 
 
 def prepare(out):
@@ -25,6 +32,35 @@ def prepare(out):
         raise UserError(
             f'cannot write to {out}: {error.strerror}; choose another directory with -o'
         ) from None
+
+
+def take(out):
+    """Takes a directory for this process alone, until it ends in whatever way.
+
+    It does nothing where the system or the file system has no locks.
+
+    Args:
+        out (str): The directory.
+
+    Raises:
+        UserError: If another process has taken it.
+
+    """
+    path = os.path.realpath(out)
+    if fcntl is None or path in _taken:
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            mend = 'wait for its end, or choose another directory with -o'
+            if mpi_rank() is not None:
+                mend = 'to make all processes one run, add --communicator'
+            raise UserError(f'another run writes to {out}; {mend}') from None
+    else:
+        _taken[path] = descriptor
 
 
 def write(path, content):

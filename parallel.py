@@ -206,7 +206,9 @@ def get_communicator(name, gpu):
     if name is None:
         return ALONE
     if name != 'naive' and gpu < 0:
-        raise UserError(f'--communicator {name} is for GPUs; add -g 0, or choose naive')
+        raise UserError(
+            f'--communicator {name} is for GPUs; add -g 0, or choose naive', shared=True
+        )
     if mpi_rank() is None:
         raise UserError(
             f'--communicator {name} needs mpiexec; put "mpiexec -n 2" before "python", or leave '
@@ -218,7 +220,8 @@ def get_communicator(name, gpu):
         reason = str(error).split('\n')[0]
         raise UserError(
             f'--communicator {name} does not start ({reason}); '
-            'install what requirements-mpi.txt says'
+            'install what requirements-mpi.txt says',
+            shared=True,
         ) from None
     if communicator.rank > 0:
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  for the rest of the process

@@ -281,6 +281,7 @@ def main(argv=None):
     # Everything that can be wrong has been looked at: from here on the run writes
     if communicator.rank == 0:
         files.prepare(args.out)
+        files.take(args.out)
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1

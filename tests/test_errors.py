@@ -75,3 +75,20 @@ def test_out_cannot_be_written(bound_by_permissions):
 def test_gpu_without_cupy():
     message = '-g 0 needs CuPy, which is not installed; .*requirements-gpu.txt.*'
     assert_refused(['-g', '0'], 1, message)
+
+
+def test_two_runs_at_once_into_one_directory():
+    pytest.importorskip('fcntl')
+    first = subprocess.Popen(
+        command_line('--noplot', '-e', 10**6), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while first.stdout.readline() != b'epoch 2\n':
+        assert first.poll() is None
+    os.symlink('result', 'link')
+    for out in ('result', 'link'):
+        done = run('--noplot', '-e', 1, '-o', out)
+        message = f'another run writes to {out}; wait for its end, or choose another directory'
+        assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message} with -o\n')
+    first.kill()
+    first.communicate()
+    assert run('--noplot', '-e', 1, '-r', 'result/mlp.state').returncode == 0

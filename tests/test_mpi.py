@@ -371,3 +371,11 @@ def test_mistakes_are_printed_once(words, root, status, message):
     assert done.returncode == status
     assert re.fullmatch(f'train_mnist.py: error: {message}\n', done.stderr), done.stderr
     assert os.listdir() == ['file']
+
+
+@with_mpi
+def test_mpiexec_without_a_communicator_does_not_write_twice():
+    words = [MPIEXEC, '-n', '2', *command_line('--noplot', '-e', 300)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    message = 'another run writes to result; to make all processes one run, add --communicator'
+    assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message}\n')
