@@ -20,11 +20,11 @@ import warnings
 import numpy
 
 _check = types.ModuleType('chainer._environment_check')
-_check.check = lambda: None
+_check.check = lambda: None  # type: ignore[attr-defined]
 sys.modules.setdefault(_check.__name__, _check)
 
 if not hasattr(numpy, 'sctypes'):
-    numpy.sctypes = {
+    numpy.sctypes = {  # type: ignore[attr-defined]
         'int': [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
         'float': [numpy.float16, numpy.float32, numpy.float64],
     }

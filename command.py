@@ -4,6 +4,7 @@ import argparse
 import functools
 import importlib.util
 import os
+import platform
 import signal
 import sys
 import threading
@@ -11,7 +12,10 @@ import time
 
 import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
+import numpy
 from chainer.backends import cuda
+
+VERSION = '1.0.0'  # the newest in CHANGELOG.md
 
 INSTALL = 'install what requirements-gpu.txt says, or leave out -g'
 
@@ -61,7 +65,22 @@ def print_error(line, shared=False):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage."""
+    """An argument parser whose errors are one line, without the usage, and that knows the version.
+
+    Args:
+        options: As for ``argparse.ArgumentParser``.
+
+    """
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        parts = f'Chainer {chainer.__version__}, NumPy {numpy.__version__}'
+        self.add_argument(
+            '--version',
+            action='version',
+            version=f'{self.prog} {VERSION} ({parts}, Python {platform.python_version()})',
+            help='print the versions of this script and of what it runs on, and exit',
+        )
 
     def error(self, message):
         """Prints the error on standard error and exits with status 2."""
@@ -96,11 +115,12 @@ def whole_number(least=None, most=None):
     return parse
 
 
-def one_line_errors(prog):
+def one_line_errors(prog, less_memory):
     """Makes a decorator for a command's ``main``: errors become one line and an exit status.
 
     Args:
         prog (str): The command's name, with which the line begins.
+        less_memory (str): What to do where memory is short.
 
     Returns:
         callable: The decorator. The decorated function returns the exit status: what the function
@@ -120,7 +140,7 @@ def one_line_errors(prog):
                 message, shared = str(error), error.shared
             except MemoryError:
                 shared = False
-                message = 'not enough memory; choose fewer units (-u) or smaller mini-batches (-b)'
+                message = f'not enough memory; {less_memory}'
             except BrokenPipeError:  # nobody reads on, as after "| head"
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 128 + signal.SIGPIPE

@@ -9,7 +9,7 @@ from command import UserError, mpi_rank
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _taken = {}  # directory: the open descriptor that holds its lock until the process ends
 
@@ -103,6 +103,6 @@ def replacing(path):
         if isinstance(error, OSError):
             raise UserError(
                 f'cannot write {path}: {error.strerror}; make room or choose another directory '
-                'with -o, and go on from the last mlp.state with -r'
+                'with -o; what was written before is whole'
             ) from None
         raise

@@ -69,7 +69,8 @@ def _ink(image):
     # What is transparent takes the paper on which more can be seen.
     papers = [Image.new('RGBA', image.size, colour) for colour in ('white', 'black')]
     seen = [Image.alpha_composite(paper, image).convert('RGB') for paper in papers]
-    return max((_distance_from_border(numpy.float32(s)) for s in seen), key=numpy.max)
+    pixels = [numpy.asarray(picture, numpy.float32) for picture in seen]
+    return max(map(_distance_from_border, pixels), key=numpy.max)
 
 
 def _distance_from_border(pixels):

@@ -188,7 +188,7 @@ def answer(predictor, args):
     return status
 
 
-@command.one_line_errors(PROG)
+@command.one_line_errors(PROG, 'choose a smaller model (-m)')
 def main(argv=None):
     """Runs the command line.
 

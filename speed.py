@@ -110,14 +110,14 @@ class Adam(optimizers.Adam):
         # Arrays of shape () are what NumPy takes fastest.
         beta1, beta2 = numpy.array(1 - self.beta1, 'f'), numpy.array(1 - self.beta2, 'f')
         eps = numpy.array(self.eps, 'f')
-        alpha_t = t = None
+        alpha_t = {}  # by t, which is the same for all parameters but in odd snapshots
         for param in self.target.params():
             rule = param.update_rule
             rule.t += 1
             if rule.state is None:
                 rule._init_states(param)
-            if rule.t != t:  # which is the same for all, but in odd snapshots
-                t, alpha_t = rule.t, numpy.array(rule.alpha_t, 'f')
+            if rule.t not in alpha_t:
+                alpha_t[rule.t] = numpy.array(rule.alpha_t, 'f')
             arrays = param.array, param.grad, rule.state['m'], rule.state['v']
             for p, g, m, v in _blocks(arrays):
                 # m += (1 - beta1) * (g - m)
@@ -132,7 +132,7 @@ class Adam(optimizers.Adam):
                 # p -= alpha_t / (sqrt(v) + eps) * m
                 numpy.sqrt(v, s)
                 s += eps
-                numpy.divide(alpha_t, s, s)
+                numpy.divide(alpha_t[rule.t], s, s)
                 s *= m
                 p -= s
 

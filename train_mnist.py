@@ -212,7 +212,7 @@ def go_on(args, seed, epochs, finished, launcher):
     return shlex.join(words)
 
 
-@command.one_line_errors(PROG)
+@command.one_line_errors(PROG, 'choose fewer units (-u) or smaller mini-batches (-b)')
 def main(argv=None):
     """Runs the command line.
 

@@ -191,7 +191,7 @@ def main():
     else:
         names = contestants_here(args.gpu)
         units = [args.unit] if args.unit else sorted(SIZES)
-        results = {unit: measure(unit, args.rounds, names, args.gpu) for unit in units}
+        results = {str(unit): measure(unit, args.rounds, names, args.gpu) for unit in units}
     print()
     print(', '.join(f'{key} {value}' for key, value in machine().items()))
     if args.json:

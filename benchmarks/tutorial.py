@@ -24,7 +24,7 @@ from net import MLP
 
 def sweep(model, x_all, t_all, order, batchsize, step):
     """Calls ``step`` with each mini-batch and returns the means of loss and accuracy."""
-    sum_loss = sum_accuracy = 0
+    sum_loss = sum_accuracy = 0.0
     for i in range(0, len(order), batchsize):
         x = chainer.Variable(model.device.send(x_all[order[i : i + batchsize]]))
         t = chainer.Variable(model.device.send(t_all[order[i : i + batchsize]]))

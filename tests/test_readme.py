@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+import command
 import predict
 import train_mnist
 from helpers import CLONE
@@ -33,7 +34,7 @@ def options_of(parser):
     """The options of a parser as the tables give them: the flags, and the default if it is one."""
     options = {}
     for action in parser._actions:
-        if action.option_strings and action.dest != 'help':
+        if action.option_strings and action.dest not in ('help', 'version'):
             flags = ', '.join(f'`{flag}`' for flag in action.option_strings)
             metavar = action.metavar or ('NAME' if action.choices else '')
             options[f'{flags} {metavar}'.strip()] = action.default or None
@@ -77,8 +78,8 @@ def test_files_that_are_named_exist(name):
 @each_readme
 def test_commands_parse(name):
     seen = 0
-    for command in commands_of(name):
-        words = shlex.split(command)
+    for line in commands_of(name):
+        words = shlex.split(line)
         if 'python' in words and words[words.index('python') + 1 :][:1] != ['-m']:
             program, *arguments = words[words.index('python') + 1 :]
             if program in PARSERS:
@@ -99,8 +100,13 @@ def test_both_readmes_have_the_same_commands_and_numbers():
     assert numbers[0] == numbers[1]
 
 
+def test_the_version_is_the_newest_in_the_changelog():
+    newest = re.search(r'^## (\S+)', text_of('CHANGELOG.md'), re.M).group(1)
+    assert newest == command.VERSION
+
+
 def test_ci_runs_what_the_readme_says():
     script = text_of('.ci/run')
-    for command in ('pip install -r requirements.txt', 'pip install -r requirements-dev.txt'):
-        assert any(line.startswith(command) for line in commands_of('README.md'))
-        assert command.replace('install', 'install -q') in script
+    for install in ('pip install -r requirements.txt', 'pip install -r requirements-dev.txt'):
+        assert any(line.startswith(install) for line in commands_of('README.md'))
+        assert install.replace('install', 'install -q') in script
