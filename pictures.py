@@ -1,6 +1,5 @@
 """Draws the curves of a run, and what a trained model does with the test set."""
 
-import logging
 import os
 
 import numpy
@@ -11,9 +10,6 @@ import files
 
 EACH = 3  # images of each digit in the upper half of the grid, and as many in the lower half
 GREEN, RED, GREY = '#2a7f3f', '#c8102e', '#8a8a8a'
-
-# Matplotlib says when it builds its font cache, or has no home directory to put it in.
-logging.getLogger('matplotlib').setLevel(logging.ERROR)
 
 
 def save_curves(out, log):

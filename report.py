@@ -1,9 +1,9 @@
 """What a run shows and leaves behind: printed lines, progress, the log, curves and the graph."""
 
 import json
+import logging
 import math
 import os
-import shutil
 import subprocess
 import sys
 
@@ -155,13 +155,18 @@ def import_pictures():
     """Imports the module that draws, for which nothing else has to wait.
 
     Returns:
-        module: ``pictures``, or ``None`` and a hint where Matplotlib is not installed.
+        module: ``pictures``, or ``None`` and a hint where Matplotlib does not import.
 
     """
+    # Matplotlib says when it builds its font cache, or has no home directory to put it in.
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)
     try:
         import pictures
     except ImportError:
         hint('no pictures: Matplotlib is not installed (pip install matplotlib)')
+        return None
+    except Exception as error:  # it needs a directory to write to, settings that are right, ...
+        hint(f'no pictures: Matplotlib does not start ({error})')
         return None
     return pictures
 
@@ -188,8 +193,11 @@ def save_pictures(out, log):
 
 def _draw_graph(out):
     dot, svg = (os.path.join(out, name) for name in ('graph.dot', 'graph.svg'))
-    if shutil.which('dot') is None:
-        hint(f'no {svg}: Graphviz is not installed; once it is: dot -Tsvg {dot} -o {svg}')
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL}
+    try:
+        with open(dot, 'rb') as graph:
+            drawn = subprocess.run(['dot', '-Tsvg'], stdin=graph, check=True, **pipes).stdout
+    except (OSError, subprocess.CalledProcessError):
+        hint(f'no {svg}: Graphviz is not there or fails; once it works: dot -Tsvg {dot} -o {svg}')
         return
-    with files.replacing(svg) as path:
-        subprocess.run(['dot', '-Tsvg', dot, '-o', path], check=True, stderr=subprocess.DEVNULL)
+    files.write(svg, drawn)
