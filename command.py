@@ -1,6 +1,7 @@
 """What the commands of this project share: one-line errors, the device and the signals."""
 
 import argparse
+import contextlib
 import functools
 import importlib.util
 import os
@@ -61,7 +62,10 @@ def print_error(line, shared=False):
         if shared:
             return
         time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
-    print(line, file=sys.stderr)
+    # One line it stays, whatever the names in it hold.
+    line = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    with contextlib.suppress(OSError):  # the status tells it, too
+        print(line, file=sys.stderr)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -142,7 +146,6 @@ def one_line_errors(prog, less_memory):
                 shared = False
                 message = f'not enough memory; {less_memory}'
             except BrokenPipeError:  # nobody reads on, as after "| head"
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 128 + signal.SIGPIPE
             print_error(f'{prog}: error: {message}', shared)
             return 1
@@ -211,11 +214,19 @@ def _reason(error):
     return str(error.__cause__ or error).strip().split('\n')[0]
 
 
-def exit_on_signals():
-    """Makes Ctrl-C and SIGTERM end the process at once, without a traceback: status 130 and 143.
+def prepare_process():
+    """Makes standard streams and signals fit for a command.
 
-    Files are replaced as a whole, so that nothing is lost by it.
+    What is closed of standard input, output and error leads nowhere, and what their encoding lacks
+    shows as in Python. Ctrl-C and SIGTERM end the process at once, without a traceback: status 130
+    and 143. Files are replaced as a whole, so that nothing is lost by it.
     """
+    # In this order each takes its own number, which would else be that of the next file.
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
+    with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
+        sys.stdout.reconfigure(errors='backslashreplace')
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
 

@@ -174,15 +174,13 @@ def answer(predictor, args):
         try:
             [probabilities] = predict(predictor, images.read(path)[numpy.newaxis])
         except UserError as error:
-            print(f'{PROG}: error: {error}', file=sys.stderr)
+            command.print_error(f'{PROG}: error: {error}')
             status = 1
             continue
         digit = int(probabilities.argmax())
         results.append({'file': path, 'digit': digit, 'probability': float(probabilities[digit])})
         if not args.json:
-            # A name in another encoding than the terminal's shows as in Python, as in errors.
-            name = path.encode('utf-8', 'backslashreplace').decode('utf-8')
-            say(f'{name}: {digit} (probability {probabilities[digit]:.4f})')
+            say(f'{path}: {digit} (probability {probabilities[digit]:.4f})')
     if args.json:
         say(json.dumps(results, indent=4))
     return status
@@ -208,5 +206,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    command.exit_on_signals()
+    command.prepare_process()
     sys.exit(main())

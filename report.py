@@ -34,9 +34,22 @@ def say(*words):
     Args:
         words: What to print, as for ``print``.
 
+    Raises:
+        BrokenPipeError: If nobody reads on.
+        UserError: If standard output cannot be written otherwise, as on a full disk.
+
     """
-    tqdm.write(' '.join(map(str, words)), file=sys.stdout)
-    sys.stdout.flush()
+    try:
+        tqdm.write(' '.join(map(str, words)), file=sys.stdout)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left goes nowhere. Python would try again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise UserError(
+            f'cannot write to standard output: {error.strerror}; send it elsewhere'
+        ) from None
 
 
 def hint(text):

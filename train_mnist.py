@@ -363,5 +363,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    command.exit_on_signals()
+    command.prepare_process()
     sys.exit(main())
