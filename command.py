@@ -45,7 +45,7 @@ def mpi_rank():
     """
     # MPICH and Intel MPI set the first, Open MPI the second, Slurm with PMIx the third.
     for name in ('PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'):
-        if name in os.environ:
+        if os.environ.get(name, '').isdecimal():
             return int(os.environ[name])
     return None
 
@@ -85,6 +85,24 @@ class ArgumentParser(argparse.ArgumentParser):
             version=f'{self.prog} {VERSION} ({parts}, Python {platform.python_version()})',
             help='print the versions of this script and of what it runs on, and exit',
         )
+
+    def parse_args(self, args=None, namespace=None):
+        """Parses a command line.
+
+        Args:
+            args (list): The arguments, strings. ``None`` takes those of the process.
+            namespace (argparse.Namespace): What to set, or ``None``.
+
+        Returns:
+            argparse.Namespace: The options.
+
+        """
+        parsed = super().parse_args(args, namespace)
+        for action in self._actions:
+            # Some releases of Python make an empty list of "-g=--".
+            if action.nargs is None and getattr(parsed, action.dest) == []:
+                self.error(f'argument {"/".join(action.option_strings)}: expected one argument')
+        return parsed
 
     def error(self, message):
         """Prints the error on standard error and exits with status 2."""

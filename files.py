@@ -28,9 +28,10 @@ def prepare(out):
         os.makedirs(out, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-    except OSError as error:
+    except (OSError, RecursionError) as error:  # makedirs calls itself for each directory
+        reason = getattr(error, 'strerror', error)
         raise UserError(
-            f'cannot write to {out}: {error.strerror}; choose another directory with -o'
+            f'cannot write to {out}: {reason}; choose another directory with -o'
         ) from None
 
 

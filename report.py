@@ -153,6 +153,8 @@ def load_log(path, epochs):
     if not os.path.exists(path):
         return []
     try:
+        if not os.path.isfile(path):  # opening a pipe can hang
+            raise ValueError('not a file')
         with open(path, encoding='utf-8') as file:
             log = json.load(file)
         if not all(math.isfinite(record[key]) for record in log for key in RECORD):
@@ -200,7 +202,7 @@ def save_pictures(out, log):
     pictures = import_pictures() if log else None
     if pictures:
         pictures.save_curves(out, log)
-    if os.path.exists(os.path.join(out, 'graph.dot')):
+    if os.path.isfile(os.path.join(out, 'graph.dot')):
         _draw_graph(out)
 
 
