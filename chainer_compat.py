@@ -30,5 +30,7 @@ if not hasattr(numpy, 'sctypes'):
     }
 
 os.environ.setdefault('CHAINER_CUDNN', '0')
+# Snapshots are float32, and in half precision Adam divides by zero.
+os.environ['CHAINER_DTYPE'] = 'float32'
 # Chainer imports them from CuPy if it can, and CuPy says how to install them if it cannot.
 warnings.filterwarnings('ignore', r'\n(cudnn|nccl) library could not be loaded', UserWarning)
