@@ -174,8 +174,11 @@ def _serialize(target):
 
 def _save(path, content):
     buffer = io.BytesIO()  # an npz cannot be closed in peace on a disk that is full
-    # Weights are noise to a compressor: it takes long and saves little.
-    serializers.save_npz(buffer, content, compression=False)
+    try:
+        # Weights are noise to a compressor: it takes long and saves little.
+        serializers.save_npz(buffer, content, compression=False)
+    except ValueError:  # of zipfile, as it closes an archive for which the memory did not do
+        raise MemoryError from None
     files.write(path, buffer.getvalue())
 
 
