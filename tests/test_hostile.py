@@ -1,0 +1,325 @@
+"""Hostile surroundings: the run works all the same, or ends with one line and loses nothing."""
+
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import chainer_compat  # noqa: F401
+import numpy
+import pytest
+
+import predict
+import report
+import train_mnist
+from helpers import CLONE, command_line, read, run, same
+
+# What a name can hold: bytes that are no text too, where the system allows them.
+NAMES = [
+    '-dash',
+    'it\'s a "name"',
+    'line\nbreak',
+    '$HOME `id`;\\',
+    '\u4e03 \U0001f600',
+    *(['caf\udce9'] if sys.platform == 'linux' else []),
+]
+
+
+def environment(**variables):
+    """This process's environment with some variables set, or removed where they are ``None``."""
+    env = {**os.environ, **{name: value for name, value in variables.items() if value is not None}}
+    return {name: value for name, value in env.items() if variables.get(name, '') is not None}
+
+
+def assert_quiet(done):
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def main(*words, program=train_mnist):
+    """Runs a command within this process. Returns its status, and what it printed on each stream.
+
+    The streams take every name, as those of a process do.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8', 'backslashreplace') for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = program.main([str(word) for word in words])
+    printed = []
+    for stream in (out, err):
+        stream.seek(0)
+        printed.append(stream.read())
+    return (status, *printed)
+
+
+# Where the script is, and where it is run
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_clone_that_cannot_be_written(name, bound_by_permissions):
+    os.mkdir(name)
+    for path in CLONE.glob('*.py'):
+        shutil.copy(path, name)
+    os.chmod(name, 0o555)
+    script = os.path.abspath(os.path.join(name, 'train_mnist.py'))
+    words = [*bound_by_permissions, sys.executable, script, '-e', '1', '--noplot']
+    env = environment(PYTHONDONTWRITEBYTECODE=None)
+    assert_quiet(subprocess.run(words, env=env, capture_output=True, text=True))
+    assert os.path.exists('result/mlp.state')
+    assert not os.path.exists(os.path.join(name, '__pycache__'))
+
+
+@pytest.mark.parametrize('program', ['train_mnist.py', 'predict.py'])
+def test_python_without_the_scripts_directory_on_its_path(program):
+    os.symlink(CLONE / program, 'link')
+    env = environment(PYTHONSAFEPATH='1')  # Python 3.11 and later
+    for options in ([], ['-I']):
+        words = [sys.executable, *options, 'link', '--help']
+        done = subprocess.run(words, env=env, capture_output=True, text=True)
+        assert_quiet(done)
+
+
+# Names
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_names_of_all_kinds(name):
+    words = ['-e', 1, '-b', 250, f'--out={name}', '--noplot']
+    assert main(*words)[0] == 0
+    state = os.path.join(name, 'mlp.state')
+    words += [f'--resume={state}', f'--initmodel={state}']
+    # Standard output has an encoding that cannot show all of the names.
+    env = environment(PYTHONIOENCODING='ascii:strict')
+    assert_quiet(run(*words, env=env))
+    done = run(f'-m{os.path.join(name, "nowhere")}', env=env)
+    assert done.returncode == 1
+    assert re.fullmatch('train_mnist.py: error: cannot read [^\n]*nowhere: [^\n]*\n', done.stderr)
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='sh knows no bytes that are not text')
+@pytest.mark.parametrize('name', NAMES)
+def test_the_command_that_goes_on_keeps_the_name(name):
+    args = train_mnist.make_parser().parse_args(['--noplot', f'--out={name}'])
+    again = train_mnist.go_on(args, 1, 3, True, [])
+    assert again.isprintable() or '\n' in name
+    shown = subprocess.run(
+        ['bash', '-c', f'printf "%s\\0" {again}'], stdout=subprocess.PIPE, check=True
+    )
+    words = os.fsdecode(shown.stdout).split('\0')[2:-1]
+    again = train_mnist.make_parser().parse_args(words)
+    assert (again.out, again.resume) == (args.out, os.path.join(args.out, 'mlp.state'))
+    assert os.path.normpath(again.out) == name
+
+
+# Standard streams
+
+
+@pytest.mark.parametrize('closed', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_streams_that_are_closed(closed):
+    words = command_line('-e', 1, '-s', 1)
+    done = subprocess.run(['sh', '-c', f'exec "$@" {closed}', 'sh', *words], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b'')
+    assert done.stdout.count(b'epoch 1\n') == (closed in ('<&-', '2>&-'))
+    assert main('-e', 1, '-s', 1, '-o', 'b', '--noplot')[0] == 0
+    assert same('result/mlp.state', 'b/mlp.state')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='it stands in for a full disk')
+@pytest.mark.parametrize('unbuffered', [None, '1'])
+def test_a_full_disk_under_standard_output(unbuffered):
+    with open('/dev/full', 'w') as full:
+        done = run(
+            capture_output=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+        )
+        assert (done.returncode, done.stderr) == (
+            1,
+            'train_mnist.py: error: cannot write to standard output: No space left on device; '
+            'send it elsewhere\n',
+        )
+        assert run('-b', 0, capture_output=False, stderr=full).returncode == 2
+
+
+# What a run finds
+
+
+def test_matplotlib_cannot_write(bound_by_permissions):
+    os.mkdir('home', mode=0o555)
+    words = [*bound_by_permissions, *command_line('-e', 1)]
+    env = environment(HOME=os.path.abspath('home'), MPLCONFIGDIR=None, XDG_CONFIG_HOME=None)
+    assert_quiet(subprocess.run(words, env=env, capture_output=True, text=True))
+    assert os.path.exists('result/loss.png')
+
+
+@pytest.mark.parametrize(
+    'variables',
+    [
+        {'MPLBACKEND': 'nonsense'},
+        {'CHAINER_DTYPE': 'nonsense'},
+        {'CHAINER_DTYPE': 'float16'},
+        {'CHAINER_DTYPE': 'float64'},
+        {'CHAINER_DEBUG': '1', 'CHAINER_SEED': 'x', 'CHAINER_CUDNN': 'nonsense'},
+        {'PYTHONOPTIMIZE': '2', 'PYTHONWARNINGS': 'error', 'COLUMNS': '1'},
+    ],
+    ids=str,
+)
+def test_variables_change_nothing(variables):
+    assert_quiet(run('-e', 1, '-s', 1, env=environment(**variables)))
+    assert main('-e', 1, '-s', 1, '-o', 'b', '--noplot')[0] == 0
+    assert same('result/mlp.state', 'b/mlp.state')
+
+
+def test_a_rank_that_is_no_number(monkeypatch):
+    monkeypatch.setenv('PMI_RANK', 'x')
+    assert main('-m', 'nowhere')[2].startswith('train_mnist.py: error: cannot read nowhere: ')
+
+
+@pytest.mark.parametrize('content', ['#!/bin/sh\nexit 1\n', '#!/nowhere\n', '\0', None])
+def test_a_dot_that_fails_costs_its_picture_only(content, monkeypatch):
+    if content is not None:
+        with open('dot', 'w') as file:
+            file.write(content)
+        os.chmod('dot', 0o755)
+    hints = []
+    monkeypatch.setattr(report, 'hint', hints.append)
+    monkeypatch.setenv('PATH', os.getcwd())
+    status, _, errors = main('-e', 1)
+    assert (status, errors) == (0, '')
+    assert [hint for hint in hints if 'dot -Tsvg result/graph.dot -o result/graph.svg' in hint]
+    assert not [name for name in os.listdir('result') if 'svg' in name]
+
+
+def test_a_log_that_is_a_pipe():
+    assert main('-e', 1, '--noplot')[0] == 0
+    os.remove('result/log')
+    os.mkfifo('result/log')
+    assert main('-r', 'result/mlp.state')[2] == (
+        'train_mnist.py: error: result/log is not the log of a run (not a file); '
+        'move it out of the way\n'
+    )
+
+
+@pytest.mark.parametrize('net', ['classifier', 'trainflag'])
+def test_one_image(net, monkeypatch):
+    folder = 'data/pfnet/chainer/mnist'
+    os.makedirs(folder)
+    for name in ('train', 'test'):
+        numpy.savez(f'{folder}/{name}.npz', x=numpy.ones((1, 784), 'u1'), y=numpy.ones(1, 'u1'))
+    monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
+    for b in (1, 10**30):
+        assert main('-e', 2, '-b', b, '-n', net)[::2] == (0, '')
+    assert read('result/mlp.state')['t'] == 2
+    assert main(program=predict)[::2] == (0, '')
+
+
+def test_the_clock_is_set_back(monkeypatch):
+    clock = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr(time, 'time', lambda: next(clock))
+    status, printed, _ = main('-e', 3, '--noplot')
+    assert status == 0
+    assert all(float(n) > 0 for n in re.findall('throughput=([^ ]*)', printed))
+    with open('result/log') as file:
+        times = [record['elapsed_time'] for record in json.load(file)]
+    assert times == sorted(times)
+    assert times[0] > 0
+
+
+def test_no_memory_for_a_snapshot(monkeypatch, capsys):
+    assert main('-e', 1, '--noplot')[0] == 0
+    shutil.copytree('result', 'before')
+
+    class Small(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 10**5:
+                raise MemoryError
+            return super().write(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, 'BytesIO', Small)
+        assert train_mnist.main(['-e', '1', '--noplot']) == 1
+    assert capsys.readouterr().err == (
+        'train_mnist.py: error: not enough memory; choose fewer units (-u) or smaller '
+        'mini-batches (-b)\n'
+    )
+    assert same('result/mlp.state', 'before/mlp.state')
+
+
+# Fuzz
+
+PATHS = [
+    *('good/mlp.state', 'good/mlp.model', 'good/log', 'directory', 'pipe', 'text', 'empty', 'loop'),
+    *('/dev/null', '/dev/zero', '/dev/urandom', '/dev/stdin', 'a' * 300, 'a/' * 3000, 'text/x'),
+    *('', '.', '-', '--', '-x', '--epoch', '%(prog)s', '%s', ' ', '@text', *NAMES),
+]
+NUMBERS = [
+    *('0', '1', '-1', '+2', '4', '10' * 10, '9' * 400, '-' + '9' * 30, '9' * 5000, '1e3', '1.0'),
+    *(
+        '0x10',
+        '1_0',
+        '\u0661',
+        '\u0663',
+        '\u00b2',
+        '\u00bd',
+        '',
+        ' 1',
+        '1\n',
+        'nan',
+        '--',
+        '-',
+        '-0',
+    ),
+]
+CHOICES = ['classifier', 'trainflag', 'class', 'naive', 'flat', '', '-', '--', 'x' * 9000]
+FLAGS = {
+    train_mnist: {
+        **dict.fromkeys(['-b', '--batch', '-g', '--gpu', '-s', '--seed'], NUMBERS),
+        **dict.fromkeys(['-m', '--init', '-r', '--resume', '-o', '--out'], PATHS),
+        **dict.fromkeys(['-n', '--ne', '-c', '--communicator'], CHOICES),
+        **dict.fromkeys(['--no', '--n', '-h', '--', '-', 'stray', '--nosuch', '-1', '']),
+    },
+    predict: {
+        **dict.fromkeys(['-g', '--gpu'], NUMBERS),
+        **dict.fromkeys(['-m', '--init', '-o', '--out', 'good/mlp.model'], PATHS),
+        **dict.fromkeys(['--json', '-h', '--', '-', '--nosuch', 'text', 'pipe', '']),
+    },
+}
+
+
+def hostile_words(rng, program):
+    words = ['--noplot', '-u4', '-e1' if program is train_mnist else '-mgood/mlp.model']
+    for flag in rng.choices(list(FLAGS[program]), k=rng.randrange(5)):
+        values = FLAGS[program][flag]
+        value = rng.choice(values) if values else ''
+        # Some flags lack their value.
+        words += rng.choice([[flag, value], [flag, value], [f'{flag}={value}'], [flag + value]])
+        if rng.random() < 0.2:
+            words.pop()
+    return words
+
+
+@pytest.mark.parametrize('program', [train_mnist, predict])
+def test_no_command_line_ends_in_a_traceback(program):
+    assert main('-e', 1, '-u', 4, '-o', 'good', '--noplot')[0] == 0
+    os.mkdir('directory')
+    os.mkfifo('pipe')
+    os.symlink('loop', 'loop')
+    for name in ('text', 'empty'):
+        with open(name, 'w') as file:
+            file.write('' if name == 'empty' else 'text')
+    seed = random.randrange(10**6)
+    print('seed of the command lines:', seed)  # pytest shows it when the test fails
+    rng = random.Random(seed)
+    line = re.escape(program.PROG) + ': error: [^\n]+\n'
+    for _ in range(200):
+        words = hostile_words(rng, program)
+        print(words)
+        status, _, errors = main(*words, program=program)
+        assert (status, errors) == (0, '') or (
+            status in (1, 2) and re.fullmatch(f'({line})+', errors)
+        )
