@@ -11,8 +11,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_taken = {}  # directory: the open descriptor that holds its lock until the process ends
-
 
 def prepare(out):
     """Makes sure that files can be written into a directory.
@@ -35,33 +33,38 @@ def prepare(out):
         ) from None
 
 
-def take(out):
-    """Takes a directory for this process alone, until it ends in whatever way.
+class Lock:
+    """A lock on a directory: one process alone writes to it.
 
-    It does nothing where the system or the file system has no locks.
+    It lasts as long as the object, and no longer than the process, in whatever way that ends. Where
+    the system or the file system has no locks, it does nothing.
 
     Args:
         out (str): The directory.
 
     Raises:
-        UserError: If another process has taken it.
+        UserError: If it is locked already.
 
     """
-    path = os.path.realpath(out)
-    if fcntl is None or path in _taken:
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
+
+    def __init__(self, out):
+        self._descriptor = None
+        if fcntl is None:
+            return
+        try:
+            self._descriptor = os.open(out, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             mend = 'wait for its end, or choose another directory with -o'
             if mpi_rank() is not None:
                 mend = 'to make all processes one run, add --communicator'
             raise UserError(f'another run writes to {out}; {mend}') from None
-    else:
-        _taken[path] = descriptor
+        except OSError:
+            pass
+
+    def __del__(self):
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 def write(path, content):

@@ -10,9 +10,6 @@ import json
 import os
 import sys
 
-# Python finds the modules beside the script by itself, but not with -P or PYTHONSAFEPATH.
-sys.path.append(os.path.dirname(os.path.realpath(__file__)))
-
 import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
 import chainer.functions as F

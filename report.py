@@ -208,10 +208,11 @@ def save_pictures(out, log):
 
 def _draw_graph(out):
     dot, svg = (os.path.join(out, name) for name in ('graph.dot', 'graph.svg'))
-    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL}
     try:
         with open(dot, 'rb') as graph:
-            drawn = subprocess.run(['dot', '-Tsvg'], stdin=graph, check=True, **pipes).stdout
+            drawn = subprocess.check_output(
+                ['dot', '-Tsvg'], stdin=graph, stderr=subprocess.DEVNULL
+            )
     except (OSError, subprocess.CalledProcessError):
         hint(f'no {svg}: Graphviz is not there or fails; once it works: dot -Tsvg {dot} -o {svg}')
         return

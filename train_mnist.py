@@ -10,15 +10,11 @@ python train_mnist.py --help                 all options
 
 import math
 import os
-import re
 import secrets
 import shlex
 import shutil
 import sys
 import time
-
-# Python finds the modules beside the script by itself, but not with -P or PYTHONSAFEPATH.
-sys.path.append(os.path.dirname(os.path.realpath(__file__)))
 
 import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer.functions as F
@@ -52,7 +48,7 @@ def make_parser():
     parser = command.ArgumentParser(prog=PROG, description='Chainer example: MNIST')
     add = parser.add_argument
     # fmt: off
-    add('--initmodel', '-m', metavar='FILE', type=command.path,
+    add('--initmodel', '-m', metavar='FILE',
         help='start from the weights in FILE')
     add('--batchsize', '-b', metavar='N', type=whole_number(1), default=100,
         help='images in each mini-batch (default: %(default)s)')
@@ -60,9 +56,9 @@ def make_parser():
         help='sweeps over the training set in this run (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
-    add('--out', '-o', metavar='DIR', type=command.path, default='result',
+    add('--out', '-o', metavar='DIR', default='result',
         help='where to write (default: %(default)s)')
-    add('--resume', '-r', metavar='FILE', type=command.path,
+    add('--resume', '-r', metavar='FILE',
         help='go on from the training state in FILE')
     add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
@@ -213,8 +209,7 @@ def go_on(args, seed, epochs, finished, launcher):
             words += [f'--{name}', str(getattr(args, name))]
     if args.noplot:
         words.append('--noplot')
-    # A byte that is no text is written as bash and zsh read it, and as ls does: 'caf'$'\xe9'
-    return re.sub('[\udc80-\udcff]', lambda c: f"'$'\\x{ord(c[0]) - 0xDC00:x}''", shlex.join(words))
+    return shlex.join(words)
 
 
 @command.one_line_errors(PROG, 'choose fewer units (-u) or smaller mini-batches (-b)')
@@ -286,7 +281,7 @@ def main(argv=None):
     # Everything that can be wrong has been looked at: from here on the run writes
     if communicator.rank == 0:
         files.prepare(args.out)
-        files.take(args.out)
+        _lock = files.Lock(args.out)
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1
