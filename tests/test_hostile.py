@@ -223,6 +223,7 @@ def test_no_memory_for_a_snapshot(monkeypatch, capsys):
     class Small(io.BytesIO):
         def write(self, data):
             if self.tell() > 10**5:
+                self.close()  # so that zipfile raises another error, as it does in earnest
                 raise MemoryError
             return super().write(data)
 
