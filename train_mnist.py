@@ -281,7 +281,7 @@ def main(argv=None):
     # Everything that can be wrong has been looked at: from here on the run writes
     if communicator.rank == 0:
         files.prepare(args.out)
-        _lock = files.Lock(args.out)
+        _lock = files.Lock(args.out)  # until main ends
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1
