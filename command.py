@@ -97,7 +97,10 @@ class ArgumentParser(argparse.ArgumentParser):
             argparse.Namespace: The options.
 
         """
-        parsed = super().parse_args(args, namespace)
+        try:
+            parsed = super().parse_args(args, namespace)
+        except IndexError:  # Python 3.9 stumbles over "-h="
+            self.error('a flag that takes no value is given one')
         for action in self._actions:
             # Some releases of Python make an empty list of "-g=--".
             if action.nargs is None and getattr(parsed, action.dest) == []:

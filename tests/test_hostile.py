@@ -58,7 +58,7 @@ def main(*words, program=train_mnist):
 # Where the script is, and where it is run
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', NAMES[::5])
 def test_a_clone_that_cannot_be_written(name, bound_by_permissions):
     os.mkdir(name)
     for path in CLONE.glob('*.py'):
@@ -150,8 +150,7 @@ def test_matplotlib_cannot_write(bound_by_permissions):
         {'CHAINER_DTYPE': 'nonsense'},
         {'CHAINER_DTYPE': 'float16'},
         {'CHAINER_DTYPE': 'float64'},
-        {'CHAINER_DEBUG': '1', 'CHAINER_SEED': 'x', 'CHAINER_CUDNN': 'nonsense'},
-        {'PYTHONOPTIMIZE': '2', 'PYTHONWARNINGS': 'error', 'COLUMNS': '1'},
+        {'CHAINER_DEBUG': '1', 'CHAINER_CUDNN': 'nonsense', 'PYTHONOPTIMIZE': '2'},
     ],
     ids=str,
 )
@@ -303,7 +302,7 @@ def test_no_command_line_ends_in_a_traceback(program):
     print('seed of the command lines:', seed)  # pytest shows it when the test fails
     rng = random.Random(seed)
     line = re.escape(program.PROG) + ': error: [^\n]+\n'
-    for _ in range(200):
+    for _ in range(120):
         words = hostile_words(rng, program)
         print(words)
         status, _, errors = main(*words, program=program)
