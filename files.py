@@ -33,38 +33,33 @@ def prepare(out):
         ) from None
 
 
-class Lock:
-    """A lock on a directory: one process alone writes to it.
+@contextlib.contextmanager
+def lock(out):
+    """Lets no other process write to a directory within a ``with`` block.
 
-    It lasts as long as the object, and no longer than the process, in whatever way that ends. Where
-    the system or the file system has no locks, it does nothing.
+    The lock ends with the process, in whatever way that ends. Where the system or the file system
+    has no locks, there is none.
 
     Args:
         out (str): The directory.
 
     Raises:
-        UserError: If it is locked already.
+        UserError: If another process writes to it.
 
     """
-
-    def __init__(self, out):
-        self._descriptor = None
-        if fcntl is None:
-            return
+    with contextlib.ExitStack() as stack:
         try:
-            self._descriptor = os.open(out, os.O_RDONLY)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(out, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             mend = 'wait for its end, or choose another directory with -o'
             if mpi_rank() is not None:
                 mend = 'to make all processes one run, add --communicator'
             raise UserError(f'another run writes to {out}; {mend}') from None
-        except OSError:
+        except OSError:  # Windows opens no directory, and not every file system has locks
             pass
-
-    def __del__(self):
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        yield
 
 
 def write(path, content):

@@ -8,6 +8,7 @@ mpiexec -n 2 python train_mnist.py -c naive  on two processes
 python train_mnist.py --help                 all options
 """
 
+import contextlib
 import math
 import os
 import secrets
@@ -281,7 +282,7 @@ def main(argv=None):
     # Everything that can be wrong has been looked at: from here on the run writes
     if communicator.rank == 0:
         files.prepare(args.out)
-        _lock = files.Lock(args.out)  # until main ends
+    lock = files.lock(args.out) if communicator.rank == 0 else contextlib.nullcontext()
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1
@@ -304,7 +305,7 @@ def main(argv=None):
 
     # Learning loop
     interruption = command.Interruption(communicator.agree)
-    with interruption, speed.tuned(args.unit):
+    with lock, interruption, speed.tuned(args.unit):
         for epoch in six.moves.range(optimizer.epoch + 1, n_epoch + 1):
             say('epoch', epoch)
 
@@ -344,12 +345,12 @@ def main(argv=None):
             if epoch < n_epoch:
                 save()
 
-    if interruption.signum is None:
         say('save the model')
         say('save the optimizer')
         save()
-        status = 0
-    else:
+
+    status = 0
+    if interruption.signum is not None:
         left = n_epoch - optimizer.epoch
         again = go_on(args, seed, left, left < args.epoch, communicator.launcher())
         if communicator.rank == 0:
