@@ -63,9 +63,48 @@ def print_error(line, shared=False):
             return
         time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
     # One line it stays, whatever the names in it hold.
-    line = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-    with contextlib.suppress(OSError):  # the status tells it, too
-        print(line, file=sys.stderr)
+    tell(''.join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+
+
+def tell(text):
+    """Prints on standard error. Where that takes no more, the exit status has to do.
+
+    Args:
+        text (str): What to print.
+
+    """
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _to_nowhere(sys.stderr)
+
+
+@contextlib.contextmanager
+def printing():
+    """Brings what a ``with`` block prints on standard output there at once.
+
+    Raises:
+        BrokenPipeError: If nobody reads on.
+        UserError: If standard output cannot be written otherwise, as on a full disk.
+
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        _to_nowhere(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise UserError(
+            f'cannot write to standard output: {error.strerror}; send it elsewhere'
+        ) from None
+
+
+def _to_nowhere(stream):
+    """Drops what a stream could not write. Python would try again at its exit, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -96,9 +135,14 @@ class ArgumentParser(argparse.ArgumentParser):
         Returns:
             argparse.Namespace: The options.
 
+        Raises:
+            BrokenPipeError: If nobody reads the help or the version.
+            UserError: If they cannot be written.
+
         """
         try:
-            parsed = super().parse_args(args, namespace)
+            with printing():  # the help or the version
+                parsed = super().parse_args(args, namespace)
         except IndexError:  # Python 3.9 stumbles over "-h="
             self.error('a flag that takes no value is given one')
         for action in self._actions:

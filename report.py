@@ -12,7 +12,7 @@ from chainer import computational_graph
 from tqdm import tqdm
 
 import files
-from command import UserError
+from command import UserError, printing
 
 LOG = 'log'
 
@@ -39,17 +39,8 @@ def say(*words):
         UserError: If standard output cannot be written otherwise, as on a full disk.
 
     """
-    try:
+    with printing():
         tqdm.write(' '.join(map(str, words)), file=sys.stdout)
-        sys.stdout.flush()
-    except OSError as error:
-        # What is left goes nowhere. Python would try again at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise UserError(
-            f'cannot write to standard output: {error.strerror}; send it elsewhere'
-        ) from None
 
 
 def hint(text):

@@ -354,7 +354,7 @@ def main(argv=None):
         left = n_epoch - optimizer.epoch
         again = go_on(args, seed, left, left < args.epoch, communicator.launcher())
         if communicator.rank == 0:
-            print(f'{PROG}: interrupted; go on with: {again}', file=sys.stderr)
+            command.tell(f'{PROG}: interrupted; go on with: {again}')
         status = 128 + interruption.signum
     if not args.noplot and communicator.rank == 0:
         del x_train, t_train  # Matplotlib takes their room, so that the peak stays where it is

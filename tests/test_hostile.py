@@ -4,9 +4,12 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import random
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -115,21 +118,46 @@ def test_streams_that_are_closed(closed):
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='it stands in for a full disk')
-@pytest.mark.parametrize('unbuffered', [None, '1'])
-def test_a_full_disk_under_standard_output(unbuffered):
+@pytest.mark.parametrize('words', [['-e', '1'], ['--help'], ['--version']], ids=' '.join)
+def test_a_full_disk_under_standard_output(words):
     with open('/dev/full', 'w') as full:
-        done = run(
-            capture_output=False,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            env=environment(PYTHONUNBUFFERED=unbuffered),
-        )
+        options = {'capture_output': False, 'stdout': full, 'stderr': subprocess.PIPE}
+        done = run(*words, env=environment(PYTHONUNBUFFERED=None), **options)
         assert (done.returncode, done.stderr) == (
             1,
             'train_mnist.py: error: cannot write to standard output: No space left on device; '
             'send it elsewhere\n',
         )
-        assert run('-b', 0, capture_output=False, stderr=full).returncode == 2
+        if words == ['-e', '1']:
+            again = run(*words, env=environment(PYTHONUNBUFFERED='1'), **options)
+            assert (again.returncode, again.stderr) == (done.returncode, done.stderr)
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='it stands in for a full disk')
+@pytest.mark.parametrize('unbuffered', [None, '1'])
+def test_a_full_disk_under_standard_error(unbuffered):
+    env = environment(PYTHONUNBUFFERED=unbuffered)
+    with open('/dev/full', 'w') as full:
+        done = run('-b', 0, capture_output=False, stderr=full, env=env)
+        assert done.returncode == 2
+        process = subprocess.Popen(
+            command_line('-e', 10**6), stdout=subprocess.PIPE, stderr=full, text=True, env=env
+        )
+        while process.stdout.readline() != 'epoch 2\n':
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 143
+    assert read('result/mlp.state')['epoch'] >= 1
+
+
+def test_nobody_reads_the_help():
+    words = shlex.join(command_line('--help'))
+    env = environment(PYTHONUNBUFFERED=None)
+    done = subprocess.run(
+        ['sh', '-c', f'({words}; echo $? > status) | true'], env=env, capture_output=True, text=True
+    )
+    assert (done.stderr, pathlib.Path('status').read_text()) == ('', '141\n')
 
 
 # What a run finds
