@@ -17,6 +17,7 @@ import numpy
 import six
 
 import command
+import devices
 import files
 import mnist
 import net
@@ -198,7 +199,7 @@ def main(argv=None):
 
     """
     args = make_parser().parse_args(argv)
-    device = command.get_device(args.gpu)
+    device = devices.get_device(args.gpu)
     predictor = load_predictor(args.initmodel, args.unit)
     device.use()
     predictor.to_device(device)

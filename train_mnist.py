@@ -24,6 +24,7 @@ import numpy
 import six
 
 import command
+import devices
 import files
 import mnist
 import net
@@ -227,7 +228,7 @@ def main(argv=None):
     """
     args = make_parser().parse_args(argv)
     communicator = parallel.get_communicator(args.communicator, args.gpu)
-    device = command.get_device(communicator.gpu(args.gpu))
+    device = devices.get_device(communicator.gpu(args.gpu))
 
     say(f'GPU: {args.gpu}')
     say(f'# unit: {args.unit}')

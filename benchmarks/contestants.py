@@ -16,7 +16,7 @@ from chainer import iterators, optimizers
 from chainer.dataset import concat_examples
 from chainer.datasets import TupleDataset
 
-import command
+import devices
 import mnist
 import speed
 import train_mnist
@@ -28,7 +28,7 @@ BATCHSIZE = 100
 
 def set_up(unit, adam, gpu):
     """Makes a classifier on its device and its optimizer."""
-    device = command.get_device(gpu)
+    device = devices.get_device(gpu)
     device.use()
     model = L.Classifier(MLP(unit, 10))
     model(np.zeros((1, 784), 'f'), np.zeros(1, 'i'))  # draws the weights

@@ -12,6 +12,7 @@ import numpy
 import pytest
 
 import command
+import devices
 from helpers import CLONE, read, run, train
 
 DOUBLE = CLONE / 'tests' / 'cupy_double'
@@ -49,7 +50,7 @@ def gpu(request):
 
 def skip_without_gpu():
     try:
-        command.get_device(0)
+        devices.get_device(0)
     except command.UserError as error:
         pytest.skip(str(error))
 
@@ -259,7 +260,7 @@ def test_chainer_takes_the_installed_cupy_without_a_warning(cupy):
 
 def test_the_installed_cupy_without_a_gpu(cupy):
     try:
-        command.get_device(0)
+        devices.get_device(0)
     except command.UserError:
         message = '-g 0 finds no GPU .*; check the driver with nvidia-smi, or leave out -g'
         assert_refused(run('-g', 0), message)
