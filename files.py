@@ -94,6 +94,8 @@ def replacing(path):
     """
     temporary = f'{path}.tmp'
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)  # of a killed run; or a link or a pipe, which would be followed
         yield temporary
         os.replace(temporary, path)
     except BaseException as error:

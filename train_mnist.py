@@ -37,7 +37,7 @@ from report import say
 
 PROG = 'train_mnist.py'
 N_OUT = 10  # digits
-TEST_BATCHSIZE = 1000  # images in each step of the evaluation; it changes no result
+TEST_BATCHSIZE = 1000  # images in each step of the evaluation; it changes nothing but rounding
 
 
 def make_parser():
@@ -154,6 +154,7 @@ def train(
     for i in six.moves.range(0, len(order), batchsize):
         batch = order[i : i + batchsize]
         share = communicator.share(batch)
+        # With one process: optimizer.update(model, x[batch], t[batch])
         communicator.update(optimizer, model, x[share], t[share], len(batch))
         if len(share):
             mean.add(model.loss, model.accuracy, len(share))
@@ -183,8 +184,8 @@ def evaluate(model, x, t, communicator=parallel.ALONE):
     return mean.get(communicator)
 
 
-def go_on(args, seed, epochs, finished, launcher):
-    """Writes the command that goes on where an interrupted run ended.
+def command_to_go_on(args, seed, epochs, finished, launcher):
+    """Makes the command that goes on from where an interrupted run ended.
 
     Args:
         args (argparse.Namespace): The arguments of the run.
@@ -250,8 +251,8 @@ def main(argv=None):
         predictor = model = net.TrainFlagMLP(args.unit, N_OUT)
     seed = secrets.randbits(32) if args.seed is None else args.seed
     numpy.random.seed(seed)
-    # The first look at an image draws the weights: here, on the CPU, so that a seed gives the
-    # same ones on every device.
+    # The first call draws the weights: here, on the CPU, so that a seed gives the same ones on
+    # every device.
     evaluate(model, x_train[:1], t_train[:1])
     optimizer = speed.Adam()
     optimizer.setup(model)
@@ -280,16 +281,18 @@ def main(argv=None):
     optimizer = communicator.multi_node(optimizer)
     x_train, t_train, x_test, t_test = device.send([x_train, t_train, x_test, t_test])
 
-    # Everything that can be wrong has been looked at: from here on the run writes
+    # All that the user gave has been checked: from here on the run writes
     if communicator.rank == 0:
         files.prepare(args.out)
     lock = files.lock(args.out) if communicator.rank == 0 else contextlib.nullcontext()
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1
+    # The time that the log shows goes on from where it ended.
     begin = time.perf_counter() - (log[-1]['elapsed_time'] if log else 0)
+    interruption = command.Interruption(communicator.agree)
 
-    def watch(mean):
+    def watch(mean):  # bar is that of the epoch under way
         if optimizer.t == first_update and communicator.rank == 0:
             report.save_graph(args.out, model.loss)
             say('graph generated')
@@ -305,7 +308,6 @@ def main(argv=None):
         snapshot.save_state(args.out, optimizer, seed)
 
     # Learning loop
-    interruption = command.Interruption(communicator.agree)
     with lock, interruption, speed.tuned(args.unit):
         for epoch in six.moves.range(optimizer.epoch + 1, n_epoch + 1):
             say('epoch', epoch)
@@ -343,7 +345,7 @@ def main(argv=None):
                     'elapsed_time': time.perf_counter() - begin,
                 }
             )
-            if epoch < n_epoch:
+            if epoch < n_epoch:  # the last epoch is saved below, after the tutorial's lines
                 save()
 
         say('save the model')
@@ -353,12 +355,12 @@ def main(argv=None):
     status = 0
     if interruption.signum is not None:
         left = n_epoch - optimizer.epoch
-        again = go_on(args, seed, left, left < args.epoch, communicator.launcher())
+        again = command_to_go_on(args, seed, left, left < args.epoch, communicator.launcher())
         if communicator.rank == 0:
             command.tell(f'{PROG}: interrupted; go on with: {again}')
         status = 128 + interruption.signum
     if not args.noplot and communicator.rank == 0:
-        del x_train, t_train  # Matplotlib takes their room, so that the peak stays where it is
+        del x_train, t_train  # makes room for Matplotlib: memory then peaks at loading MNIST
         report.save_pictures(args.out, log)
     communicator.end()
     return status

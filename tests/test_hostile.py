@@ -95,7 +95,7 @@ def test_names_of_all_kinds(name):
 @pytest.mark.parametrize('name', [name for name in NAMES if name.isprintable()])
 def test_the_command_that_goes_on_keeps_the_name(name):
     args = train_mnist.make_parser().parse_args(['--noplot', f'--out={name}'])
-    again = train_mnist.go_on(args, 1, 3, True, [])
+    again = train_mnist.command_to_go_on(args, 1, 3, True, [])
     shown = subprocess.run(
         ['sh', '-c', f'printf "%s\\n" {again}'], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -216,6 +216,17 @@ def test_a_log_that_is_a_pipe():
         'train_mnist.py: error: result/log is not the log of a run (not a file); '
         'move it out of the way\n'
     )
+
+
+def test_what_stands_at_the_name_of_a_temporary_file():
+    os.mkdir('result')
+    os.mkfifo('result/log.tmp')
+    pathlib.Path('precious').write_text('mine')
+    os.symlink('../precious', 'result/mlp.state.tmp')
+    pathlib.Path('result/mlp.model.tmp').write_text('half of a file')
+    assert_quiet(run('-e', 1, '--noplot'))
+    assert pathlib.Path('precious').read_text() == 'mine'
+    assert not [name for name in os.listdir('result') if name.endswith('.tmp')]
 
 
 @pytest.mark.parametrize('net', ['classifier', 'trainflag'])
