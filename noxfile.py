@@ -20,6 +20,7 @@ OLDEST = {
     '3.11': ['numpy==1.23.2'],
     '3.12': ['numpy==1.26.0'],
     '3.13': ['numpy==2.1.0'],
+    '3.14': ['numpy==2.3.2'],
 }
 PYTHONS = list(OLDEST)
 
