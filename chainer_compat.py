@@ -1,13 +1,13 @@
 """Lets Chainer 7.8.1 import on today's NumPy, CuPy and Python. Import it before ``chainer``.
 
-Chainer's last release is of 2022. Some things have gone from under it since:
+Chainer's last release is from 2022. Some things that it needs have been removed since:
 
 - ``numpy.sctypes`` left with NumPy 2.0 (https://github.com/chainer/chainer/issues/8632).
   Chainer reads its lists of integer and of floating-point types.
 - ``numpy.distutils`` and ``pkg_resources`` left with Python 3.12 and setuptools 81.
   Chainer's check of its surroundings imports both. It only warns of releases of NumPy, Python and
   CuPy that nobody installs today, so an empty check takes its place.
-- cuDNN left with CuPy 14, and CuPy 13 finds that of 2022 alone. Chainer warns where it is missing.
+- CuPy 14 has no cuDNN any more, and CuPy 13 that of 2022 alone. Chainer warns where it is missing.
   Of the functions in an MLP only ReLU and softmax use it, and they have kernels of their own, so it
   stays off: the same kernels run with every CuPy. ``CHAINER_CUDNN=1`` brings it back.
 """

@@ -77,7 +77,7 @@ def tell(text):
 
 @contextlib.contextmanager
 def printing():
-    """Brings what a ``with`` block prints on standard output there at once.
+    """Flushes what a ``with`` block prints on standard output.
 
     Raises:
         BrokenPipeError: If nobody reads on.
@@ -219,9 +219,10 @@ def one_line_errors(prog, less_memory):
 def prepare_process():
     """Makes standard streams and signals fit for a command.
 
-    What is closed of standard input, output and error leads nowhere, and what their encoding lacks
-    shows as in Python. Ctrl-C and SIGTERM end the process at once, without a traceback: status 130
-    and 143. Files are replaced as a whole, so that nothing is lost by it.
+    A standard stream that is closed is replaced by one that leads nowhere. Characters that the
+    encoding of standard output lacks are printed as escapes. Ctrl-C and SIGTERM end the process at
+    once, without a traceback: status 130 and 143. Files are replaced as a whole, so that nothing is
+    lost by it.
     """
     # In this order each takes its own number, which would else be that of the next file.
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):

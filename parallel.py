@@ -1,4 +1,4 @@
-"""One process or many: all that a run on several processes does otherwise, by ChainerMN on MPI.
+"""One process or many: what a run on several processes does differently, with ChainerMN on MPI.
 
 A run of one process has :class:`OneProcess` as its communicator, which leaves everything as it is
 and imports neither ChainerMN nor mpi4py.

@@ -14,7 +14,6 @@ import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
 import chainer.functions as F
 import numpy
-import six
 
 import command
 import devices
@@ -28,7 +27,7 @@ from report import say
 
 PROG = 'predict.py'
 N_IN, N_OUT = 784, 10  # pixels and digits
-BATCHSIZE = 1000  # images in each step; it changes no result
+BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
 def make_parser():
@@ -38,23 +37,23 @@ def make_parser():
         command.ArgumentParser: The parser.
 
     """
-    parser = command.ArgumentParser(prog=PROG, description='Uses a model by train_mnist.py')
+    parser = command.ArgumentParser(prog=PROG, description='Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
     add('images', metavar='IMAGE', nargs='*',
-        help='image files with a digit each (default: the test images of MNIST)')
+        help='image files, with one digit in each (default: the test images of MNIST)')
     add('--initmodel', '-m', metavar='FILE', default=os.path.join('result', snapshot.PREDICTOR),
         help='use the weights in FILE (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
     add('--out', '-o', metavar='DIR', default='result',
-        help='where to write the pictures (default: %(default)s)')
+        help='where to write the pictures of the test set (default: %(default)s)')
     add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS),
         help='units in each hidden layer (default: as many as FILE holds)')
     add('--json', action='store_true',
         help='print JSON')
     add('--noplot', action='store_true',
-        help='write no pictures')
+        help='write no pictures of the test set')
     # fmt: on
     return parser
 
@@ -78,7 +77,7 @@ def load_predictor(path, unit=None):
     if not os.path.exists(path):
         raise UserError(f'there is no {path}; run train_mnist.py first, or give a model with -m')
     predictor = net.MLP(unit or snapshot.units(path), N_OUT)
-    predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first look makes the weights
+    predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first call makes the weights
     snapshot.load_model(path, predictor)
     return predictor
 
@@ -99,13 +98,15 @@ def predict(predictor, x):
         return numpy.concatenate(
             [
                 cpu.send(F.softmax(predictor(predictor.device.send(x[i : i + BATCHSIZE]))).array)
-                for i in six.moves.range(0, len(x), BATCHSIZE)
+                for i in range(0, len(x), BATCHSIZE)
             ]
         )
 
 
 def judge(predictor, args):
     """Says how many of MNIST's test images the predictor gets wrong, and draws what it does.
+
+    Without Matplotlib there is a hint in place of the pictures.
 
     Args:
         predictor (chainer.Chain): The predictor, on any device.
@@ -126,30 +127,10 @@ def judge(predictor, args):
         say(json.dumps(result))
     else:
         say('{wrong} of {images} test images are wrong (accuracy {accuracy})'.format(**result))
-    if not args.noplot:
-        draw(args.out, x, t, probabilities)
-
-
-def draw(out, x, t, probabilities):
-    """Draws images with the answers to them, and which digit is taken for which.
-
-    Without Matplotlib there is a hint in place of the pictures.
-
-    Args:
-        out (str): The directory to write to.
-        x (numpy.ndarray): Images, float32 from 0 to 1, of shape (N, 784).
-        t (numpy.ndarray): Labels, int32, of shape (N,).
-        probabilities (numpy.ndarray): Probability of each digit, float32, of shape (N, 10).
-
-    Raises:
-        UserError: If a picture cannot be written.
-
-    """
-    pictures = report.import_pictures()
-    if pictures is None:
-        return
-    pictures.save_inference(out, x, t, probabilities)
-    pictures.save_confusion(out, t, probabilities.argmax(axis=1))
+    pictures = None if args.noplot else report.import_pictures()
+    if pictures:
+        pictures.save_inference(args.out, x, t, probabilities)
+        pictures.save_confusion(args.out, t, answers)
 
 
 def answer(predictor, args):

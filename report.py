@@ -158,7 +158,7 @@ def load_log(path, epochs):
 
 
 def import_pictures():
-    """Imports the module that draws, for which nothing else has to wait.
+    """Imports ``pictures`` only when it is needed, because Matplotlib is slow to import.
 
     Returns:
         module: ``pictures``, or ``None`` and a hint where Matplotlib does not import.

@@ -23,7 +23,7 @@ CLASSIFIER = 'classifier.model'
 PREDICTOR = 'mlp.model'
 STATE = 'mlp.state'
 
-# How the keys of the weights begin, and the network that --net calls so.
+# How the keys of the weights begin in a file, and what --net calls such a network.
 NETS = {'predictor/': 'classifier', '': 'trainflag'}
 
 # What the header of a member may take, in bytes.
@@ -48,9 +48,8 @@ def save_model(out, predictor):
 
     """
     weights = _serialize(predictor)
-    classifier, predictor = ({prefix + key: w for key, w in weights.items()} for prefix in NETS)
-    _save(os.path.join(out, CLASSIFIER), classifier)
-    _save(os.path.join(out, PREDICTOR), predictor)
+    _save(os.path.join(out, CLASSIFIER), {f'predictor/{key}': w for key, w in weights.items()})
+    _save(os.path.join(out, PREDICTOR), weights)
 
 
 def save_state(out, optimizer, seed):
@@ -173,11 +172,11 @@ def _serialize(target):
 
 
 def _save(path, content):
-    buffer = io.BytesIO()  # an npz cannot be closed in peace on a disk that is full
+    buffer = io.BytesIO()  # on a full disk, closing an npz would fail once more
     try:
         # Weights are noise to a compressor: it takes long and saves little.
         serializers.save_npz(buffer, content, compression=False)
-    except ValueError:  # of zipfile, as it closes an archive for which the memory did not do
+    except ValueError:  # zipfile raises it as it closes an archive after memory has run out
         raise MemoryError from None
     files.write(path, buffer.getvalue())
 

@@ -232,7 +232,7 @@ def prepared(image, name='image.png', **options):
 
 @pytest.mark.parametrize('colors', [('white', 'black'), ('black', 'white')])
 def test_rendered_digits_are_recognised(predictor, colors):
-    """Print is not handwriting: models of 20 epochs get 86 to 92 % of these right."""
+    """Print is not handwriting: models of 20 epochs get 89 to 94 % of these right."""
     right = [
         answers(predictor, [prepared(render(digit, font, layout, *colors)) for digit in range(10)])
         == range(10)
