@@ -153,6 +153,24 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2)
 
 
+def path(text):
+    """Takes a path on the command line: the argparse type.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        str: The path. It is no flag where it is printed as a part of a command.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is empty, as a variable that is not set.
+
+    """
+    if not text:
+        raise argparse.ArgumentTypeError('the path is empty')
+    return os.path.join('.', text) if text.startswith('-') else text
+
+
 def whole_number(least=None, most=None):
     """Makes an argparse type for whole numbers.
 
@@ -189,8 +207,8 @@ def one_line_errors(prog, less_memory):
 
     Returns:
         callable: The decorator. The decorated function returns the exit status: what the function
-        itself returned (0 if that is ``None``), 2 for a wrong command line, 1 for any other
-        mistake of the user.
+        itself returned (0 if that is ``None``), 2 for a wrong command line, 141 where nobody reads
+        on, as after ``| head``, 1 for any other error.
 
     """
 
@@ -230,8 +248,14 @@ def prepare_process():
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
         sys.stdout.reconfigure(errors='backslashreplace')
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in _heeded_signals():
         signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
+
+
+def _heeded_signals():
+    """Ctrl-C and SIGTERM. A shell has a command in the background ignore Ctrl-C; so it stays."""
+    signums = (signal.SIGINT, signal.SIGTERM)
+    return [signum for signum in signums if signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 class Interruption:
@@ -266,12 +290,13 @@ class Interruption:
 
     def _note(self, signum, frame):
         self._came = signum
-        signal.signal(signum, signal.SIG_DFL)
+        for each in self._previous:
+            signal.signal(each, signal.SIG_DFL)
 
     def __enter__(self):
         # Python allows handlers in the main thread alone. Elsewhere the caller looks after signals.
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
+            for signum in _heeded_signals():
                 self._previous[signum] = signal.signal(signum, self._note)
         return self
 

@@ -34,17 +34,18 @@ def prepare(out):
 
 
 @contextlib.contextmanager
-def lock(out):
-    """Lets no other process write to a directory within a ``with`` block.
+def lock(out, communicator=None):
+    """Lets no other run write to a directory within a ``with`` block.
 
     The lock ends with the process, in whatever way that ends. Where the system or the file system
     has no locks, there is none.
 
     Args:
         out (str): The directory.
+        communicator (str): What makes one run of the processes of MPI, or ``None``.
 
     Raises:
-        UserError: If another process writes to it.
+        UserError: If another run writes to it.
 
     """
     with contextlib.ExitStack() as stack:
@@ -54,7 +55,7 @@ def lock(out):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             mend = 'wait for its end, or choose another directory with -o'
-            if mpi_rank() is not None:
+            if mpi_rank() is not None and communicator is None:
                 mend = 'to make all processes one run, add --communicator'
             raise UserError(f'another run writes to {out}; {mend}') from None
         except OSError:  # Windows opens no directory, and not every file system has locks
@@ -63,7 +64,7 @@ def lock(out):
 
 
 def write(path, content):
-    """Replaces a file as a whole, or not at all.
+    """Replaces a file as a whole, or not at all. A link is replaced too, and not followed.
 
     Args:
         path (str): The file to write.
@@ -73,30 +74,12 @@ def write(path, content):
         UserError: If it cannot be written. What stood at ``path`` stands there still.
 
     """
-    with replacing(path) as temporary, open(temporary, 'wb') as file:
-        file.write(content)
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Replaces a file as a whole, or not at all.
-
-    Args:
-        path (str): The file to write.
-
-    Yields:
-        str: The path of a temporary file in the same directory, to be written in the block. It
-        takes the place of ``path`` when the block ends well, and is removed when it does not.
-
-    Raises:
-        UserError: If it cannot be written. What stood at ``path`` stands there still.
-
-    """
     temporary = f'{path}.tmp'
     try:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)  # of a killed run; or a link or a pipe, which would be followed
-        yield temporary
+        with open(temporary, 'xb') as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):

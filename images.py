@@ -37,7 +37,9 @@ def read(path):
     """
     ink = _ink(_open(path))
     contrast = ink.max()
-    if not 0 < contrast < numpy.inf:  # nor is it where a file of floats holds NaN
+    if not numpy.isfinite(contrast):
+        raise UserError(f'{path} holds NaN or infinity; give another image')
+    if contrast == 0:
         raise UserError(f'{path} shows no digit, but a single colour; give another image')
     # A third of the contrast may be shade, noise or compression. The rest is made nearly black and
     # white, as NIST's scans were, with a slope between that keeps the edges smooth.
@@ -53,7 +55,7 @@ def _open(path):
             warnings.simplefilter('ignore')  # Pillow remarks on flaws that it can live with
             warnings.simplefilter('error', Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image)
+                upright = _upright(image)
                 # In RGBA Pillow cuts off what 16 bits or floats hold above 255.
                 return upright.convert('F' if upright.mode[0] in 'IF' else 'RGBA')
     except Exception as error:  # whatever a damaged file makes Pillow raise
@@ -61,11 +63,19 @@ def _open(path):
         raise UserError(f'cannot read {path}: {reason}; give an image of a digit') from None
 
 
+def _upright(image):
+    """Turns an image in the way that its EXIF says, where that can be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except SyntaxError:  # so Pillow calls what is no EXIF
+        return image
+
+
 def _ink(image):
     """Measures how far each pixel is from the background, which is the colour of the border."""
     image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
     if image.mode == 'F':
-        return _distance_from_border(numpy.asarray(image)[:, :, numpy.newaxis])
+        return _distance_from_border(numpy.asarray(image, numpy.float64)[:, :, numpy.newaxis])
     # What is transparent takes the paper on which more can be seen.
     papers = [Image.new('RGBA', image.size, colour) for colour in ('white', 'black')]
     seen = [Image.alpha_composite(paper, image).convert('RGB') for paper in papers]

@@ -38,7 +38,7 @@ def load():
         # An index of all images at once gives the arrays themselves, without a copy.
         train, test = (dataset[...] for dataset in chainer.datasets.get_mnist())
         for x, t in (train, test):
-            if x.shape != (len(t), 784) or len(t) == 0 or t.min() < 0 or t.max() > 9:
+            if t.ndim != 1 or x.shape != (len(t), 784) or len(t) == 0 or t.min() < 0 or t.max() > 9:
                 raise ValueError('not MNIST')
     except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
         raise UserError(f'cannot read MNIST in {root} ({error}); {mend}') from None

@@ -53,6 +53,17 @@ class OneProcess:
         """
         return objects
 
+    def check_same(self, *arrays):
+        """Makes sure that every process has the data of rank 0, by something that tells it apart.
+
+        Args:
+            arrays (numpy.ndarray): Arrays of any shape, the labels of the data.
+
+        Raises:
+            UserError: If this process has other data.
+
+        """
+
     def multi_node(self, optimizer):
         """Lets an optimizer work on the gradients of all processes.
 
@@ -152,6 +163,14 @@ class _ManyProcesses(OneProcess):
 
     def bcast(self, *objects):
         return self._communicator.bcast_obj(objects if self.rank == 0 else None)
+
+    def check_same(self, *arrays):
+        mine = [array.tobytes() for array in arrays]
+        if mine != list(self.bcast(*mine)):
+            raise UserError(
+                f'process {self.rank} has other data than process 0; '
+                'set CHAINER_DATASET_ROOT alike for all of them'
+            )
 
     def multi_node(self, optimizer):
         optimizer = self._chainermn.create_multi_node_optimizer(optimizer, self._communicator)

@@ -1,5 +1,6 @@
 """Draws the curves of a run, and what a trained model does with the test set."""
 
+import io
 import os
 
 import numpy
@@ -103,5 +104,6 @@ def save_confusion(out, t, answers):
 
 
 def _save(figure, path):
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=100, bbox_inches='tight')
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=100, bbox_inches='tight')
+    files.write(path, buffer.getvalue())

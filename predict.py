@@ -40,13 +40,14 @@ def make_parser():
     parser = command.ArgumentParser(prog=PROG, description='Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
-    add('images', metavar='IMAGE', nargs='*',
+    add('images', metavar='IMAGE', nargs='*', type=command.path,
         help='image files, with one digit in each (default: the test images of MNIST)')
-    add('--initmodel', '-m', metavar='FILE', default=os.path.join('result', snapshot.PREDICTOR),
+    add('--initmodel', '-m', metavar='FILE', type=command.path,
+        default=os.path.join('result', snapshot.PREDICTOR),
         help='use the weights in FILE (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
-    add('--out', '-o', metavar='DIR', default='result',
+    add('--out', '-o', metavar='DIR', type=command.path, default='result',
         help='where to write the pictures of the test set (default: %(default)s)')
     add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS),
         help='units in each hidden layer (default: as many as FILE holds)')
@@ -92,15 +93,21 @@ def predict(predictor, x):
     Returns:
         numpy.ndarray: The probabilities, float32, of shape (N, 10).
 
+    Raises:
+        UserError: If they are no numbers, because the weights are too large.
+
     """
     cpu = chainer.get_device('@numpy')
-    with net.evaluation(predictor):
-        return numpy.concatenate(
+    with net.evaluation(predictor), numpy.errstate(all='ignore'):
+        probabilities = numpy.concatenate(
             [
                 cpu.send(F.softmax(predictor(predictor.device.send(x[i : i + BATCHSIZE]))).array)
                 for i in range(0, len(x), BATCHSIZE)
             ]
         )
+    if not numpy.isfinite(probabilities).all():
+        raise UserError('the model computes no numbers, but NaN; give another with -m')
+    return probabilities
 
 
 def judge(predictor, args):
@@ -127,10 +134,9 @@ def judge(predictor, args):
         say(json.dumps(result))
     else:
         say('{wrong} of {images} test images are wrong (accuracy {accuracy})'.format(**result))
-    pictures = None if args.noplot else report.import_pictures()
-    if pictures:
-        pictures.save_inference(args.out, x, t, probabilities)
-        pictures.save_confusion(args.out, t, answers)
+    if not args.noplot:
+        report.draw(lambda pictures: pictures.save_inference(args.out, x, t, probabilities))
+        report.draw(lambda pictures: pictures.save_confusion(args.out, t, answers))
 
 
 def answer(predictor, args):
@@ -176,7 +182,8 @@ def main(argv=None):
         argv (list): The arguments, strings. ``None`` takes those of the process.
 
     Returns:
-        int: The exit status: 0, or 2 for a wrong command line, 1 for any other error.
+        int: The exit status: 0, or 2 for a wrong command line, 141 where nobody reads the output on
+        and 1 for any other error.
 
     """
     args = make_parser().parse_args(argv)

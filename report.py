@@ -148,6 +148,8 @@ def load_log(path, epochs):
             raise ValueError('not a file')
         with open(path, encoding='utf-8') as file:
             log = json.load(file)
+        if not isinstance(log, list):
+            raise ValueError('not a list')
         if not all(math.isfinite(record[key]) for record in log for key in RECORD):
             raise ValueError('not finite')
         return [record for record in log if record['epoch'] <= epochs]
@@ -157,24 +159,31 @@ def load_log(path, epochs):
         ) from None
 
 
-def import_pictures():
-    """Imports ``pictures`` only when it is needed, because Matplotlib is slow to import.
+def draw(what):
+    """Imports ``pictures``, only now because Matplotlib is slow to import, and has it draw.
 
-    Returns:
-        module: ``pictures``, or ``None`` and a hint where Matplotlib does not import.
+    Where Matplotlib is missing or fails, there is a hint in place of the pictures.
+
+    Args:
+        what (callable): Takes the module ``pictures`` and draws with it.
+
+    Raises:
+        UserError: If a file cannot be written.
 
     """
     # Matplotlib says when it builds its font cache, or has no home directory to put it in.
     logging.getLogger('matplotlib').setLevel(logging.ERROR)
     try:
         import pictures
+
+        what(pictures)
+    except UserError:
+        raise
     except ImportError:
         hint('no pictures: Matplotlib is not installed (pip install matplotlib)')
-        return None
     except Exception as error:  # it needs a directory to write to, settings that are right, ...
-        hint(f'no pictures: Matplotlib does not start ({error})')
-        return None
-    return pictures
+        reason = str(error).split('\n')[0]
+        hint(f'no pictures: Matplotlib fails ({reason})')
 
 
 def save_pictures(out, log):
@@ -190,9 +199,8 @@ def save_pictures(out, log):
         UserError: If a file cannot be written.
 
     """
-    pictures = import_pictures() if log else None
-    if pictures:
-        pictures.save_curves(out, log)
+    if log:
+        draw(lambda pictures: pictures.save_curves(out, log))
     if os.path.isfile(os.path.join(out, 'graph.dot')):
         _draw_graph(out)
 

@@ -88,7 +88,8 @@ def units(path):
     """Says how large the network is that a file belongs to.
 
     Args:
-        path (str): A file with the weights of a classifier or of a predictor.
+        path (str): A file with the weights of a classifier or of a predictor, or with the state of
+            a training.
 
     Returns:
         int: Number of units in each hidden layer.
@@ -204,7 +205,10 @@ def _open(path):
 
 
 class _Npz:
-    """An npz file that is not trusted. Its methods raise ``ValueError`` where it is damaged."""
+    """An npz file that is not trusted.
+
+    Where it is damaged, its methods raise ``ValueError`` or what zipfile and NumPy raise.
+    """
 
     def __init__(self, path, archive):
         self._path = path
@@ -225,9 +229,12 @@ class _Npz:
 
     def units(self):
         """Reads the number of units in each hidden layer."""
-        shape, _ = self._header(f'{self.prefix()}l1/W')
+        prefix = self.prefix()
+        shape, _ = self._header(f'{prefix}l1/W')
         if len(shape) != 2 or not 1 <= shape[0] <= MOST_UNITS:
             raise ValueError(f'l1/W has the shape {shape}')
+        # A header alone could make a small file ask for a network that takes all memory.
+        self._floats(f'{prefix}l2/W', (shape[0], shape[0]))
         return shape[0]
 
     def check_is_state_of(self, like):
@@ -312,7 +319,7 @@ class _Npz:
         array = numpy.lib.format.read_array(content, allow_pickle=False)
         if content.read():
             raise ValueError(f'{key} is too long')
-        return array
+        return numpy.asarray(array, order='C')  # in another order, flat arrays would be copies
 
     def _read(self, key, most):
         """Reads the bytes of a member, ``most`` of them at most."""

@@ -50,7 +50,7 @@ def make_parser():
     parser = command.ArgumentParser(prog=PROG, description='Chainer example: MNIST')
     add = parser.add_argument
     # fmt: off
-    add('--initmodel', '-m', metavar='FILE',
+    add('--initmodel', '-m', metavar='FILE', type=command.path,
         help='start from the weights in FILE')
     add('--batchsize', '-b', metavar='N', type=whole_number(1), default=100,
         help='images in each mini-batch (default: %(default)s)')
@@ -58,9 +58,9 @@ def make_parser():
         help='sweeps over the training set in this run (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
-    add('--out', '-o', metavar='DIR', default='result',
+    add('--out', '-o', metavar='DIR', type=command.path, default='result',
         help='where to write (default: %(default)s)')
-    add('--resume', '-r', metavar='FILE',
+    add('--resume', '-r', metavar='FILE', type=command.path,
         help='go on from the training state in FILE')
     add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
@@ -199,7 +199,7 @@ def command_to_go_on(args, seed, epochs, finished, launcher):
 
     """
     python = 'python' if shutil.which('python') == sys.executable else sys.executable
-    words = [*launcher, python, sys.argv[0] if sys.argv[0].endswith(PROG) else __file__]
+    words = [*launcher, python, sys.argv[0] if os.path.basename(sys.argv[0]) == PROG else __file__]
     if finished:
         words += ['-r', os.path.join(args.out, snapshot.STATE)]
     else:
@@ -223,8 +223,8 @@ def main(argv=None):
         argv (list): The arguments, strings. ``None`` takes those of the process.
 
     Returns:
-        int: The exit status: 0, or 2 for a wrong command line, 1 for any other error, 130 after
-        Ctrl-C and 143 after SIGTERM.
+        int: The exit status: 0, or 2 for a wrong command line, 130 after Ctrl-C, 143 after SIGTERM,
+        141 where nobody reads the output on and 1 for any other error.
 
     """
     args = make_parser().parse_args(argv)
@@ -242,6 +242,7 @@ def main(argv=None):
 
     # Load the MNIST dataset
     (x_train, t_train), (x_test, t_test) = mnist.load()
+    communicator.check_same(t_train, t_test)
 
     # Prepare the multi-layer perceptron and the optimizer
     if args.net == 'classifier':
@@ -284,7 +285,11 @@ def main(argv=None):
     # All that the user gave has been checked: from here on the run writes
     if communicator.rank == 0:
         files.prepare(args.out)
-    lock = files.lock(args.out) if communicator.rank == 0 else contextlib.nullcontext()
+    lock = (
+        files.lock(args.out, args.communicator)
+        if communicator.rank == 0
+        else contextlib.nullcontext()
+    )
 
     n_epoch = optimizer.epoch + args.epoch
     first_update = optimizer.t + 1

@@ -41,6 +41,9 @@ def assert_refused(words, status, message):
         ('-e -1', "argument --epoch/-e: '-1' is not a whole number from 0 to 1000000000"),
         ('-s -1', "argument --seed/-s: '-1' is not a whole number from 0 to 4294967295"),
         ('-g first', "argument --gpu/-g: 'first' is not a whole number"),
+        ('--resume=', 'argument --resume/-r: the path is empty'),
+        ('--initmodel=', 'argument --initmodel/-m: the path is empty'),
+        ('--out=', 'argument --out/-o: the path is empty'),
         ('-n cnn', "argument --net/-n: invalid choice: 'cnn' .*"),
     ],
 )

@@ -75,6 +75,10 @@ def spoil_shape(path):
     numpy.savez(path, x=numpy.zeros((3, 100), 'u1'), y=numpy.zeros(3, 'u1'))
 
 
+def spoil_label_shape(path):
+    numpy.savez(path, x=numpy.zeros((3, 784), 'u1'), y=numpy.zeros((3, 1), 'u1'))
+
+
 def spoil_by_emptying(path):
     numpy.savez(path, x=numpy.zeros((0, 784), 'u1'), y=numpy.zeros(0, 'u1'))
 
@@ -85,7 +89,15 @@ def spoil_with_pickle(path):
 
 @pytest.mark.parametrize(
     'spoil',
-    [spoil_half, spoil_labels, spoil_lengths, spoil_shape, spoil_by_emptying, spoil_with_pickle],
+    [
+        spoil_half,
+        spoil_labels,
+        spoil_lengths,
+        spoil_shape,
+        spoil_label_shape,
+        spoil_by_emptying,
+        spoil_with_pickle,
+    ],
 )
 def test_a_damaged_file_is_refused(broken, spoil):
     spoil(broken / 'train.npz')

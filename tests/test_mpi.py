@@ -374,6 +374,30 @@ def test_mistakes_are_printed_once(words, root, status, message):
 
 
 @with_mpi
+def test_processes_with_other_data_do_not_train_together(tiny):
+    os.makedirs('other/pfnet/chainer/mnist')
+    for name in ('train', 'test'):
+        npz = read(f'{tiny}/pfnet/chainer/mnist/{name}.npz')
+        numpy.savez(f'other/pfnet/chainer/mnist/{name}.npz', x=npz['x'][1:], y=npz['y'][1:])
+    words = ['-n', '1', *command_line('-c', 'naive', '-e', 1, '--noplot')]
+    many = [MPIEXEC, *words, ':', '-env', 'CHAINER_DATASET_ROOT', 'other', *words]
+    done = subprocess.run(many, capture_output=True, text=True, timeout=60)
+    message = 'process 1 has other data than process 0; set CHAINER_DATASET_ROOT alike for all'
+    assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message} of them\n')
+    assert not os.path.exists('result')
+
+
+@with_mpi
+def test_another_run_in_the_directory():
+    process = start('-s', 1)
+    done = mpi_run(2, '-e', 1)
+    process.kill()
+    process.communicate()
+    message = 'another run writes to result; wait for its end, or choose another directory with -o'
+    assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message}\n')
+
+
+@with_mpi
 def test_mpiexec_without_a_communicator_does_not_write_twice():
     words = [MPIEXEC, '-n', '2', *command_line('--noplot', '-e', 300)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)

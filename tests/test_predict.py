@@ -1,10 +1,12 @@
 """What ``predict.py`` answers: on the test set, and on image files drawn here for the purpose."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import matplotlib
 import numpy
@@ -133,6 +135,29 @@ def test_units_that_cannot_be(shape):
     numpy.savez('odd', **{'l1/W': numpy.zeros(shape, 'f')})
     with pytest.raises(UserError, match='is damaged or not a snapshot'):
         snapshot.units('odd.npz')
+
+
+def test_a_header_alone_does_not_make_a_network():
+    """It would take 3 GB, by a file of some hundred bytes."""
+    with zipfile.ZipFile('odd.npz', 'w') as archive:
+        for name, shape in (('l1/W.npy', (16000, 784)), ('l2/W.npy', (16000, 16000))):
+            header = {'descr': '<f4', 'fortran_order': False, 'shape': shape}
+            content = io.BytesIO()
+            numpy.lib.format.write_array_header_1_0(content, header)
+            archive.writestr(name, content.getvalue())
+    with pytest.raises(UserError, match='is damaged or not a snapshot'):
+        snapshot.units('odd.npz')
+
+
+def test_weights_that_lead_to_no_numbers(model, capsys):
+    numpy.savez('wild', **{key: w * numpy.float32(1e30) for key, w in read(model).items()})
+    render(3).save('image.png')
+    for words in (['--noplot'], ['image.png'], ['--json', 'image.png']):
+        assert predict.main(['-m', 'wild.npz', *words]) == 1
+        out, err = capsys.readouterr()
+        assert 'NaN' not in out
+        message = 'the model computes no numbers, but NaN; give another with -m'
+        assert err == f'predict.py: error: {message}\n'
 
 
 def test_a_file_without_weights_has_no_units():
@@ -300,6 +325,10 @@ def looks(name):
         for x, y in rng.randint(1, 219, size=(8, 2)):
             plain.putpixel((x, y), (0, 0, 0))
         return plain, {}
+    if name == 'damaged EXIF':
+        return plain, {'exif': b'Exif\0\0garbage'}
+    if name == 'huge floats':
+        return Image.fromarray(numpy.float32(grey) * numpy.float32(1e35)), {}
     if name == 'turned':
         exif = Image.Exif()
         exif[0x0112] = 6  # to be turned by 90 degrees clockwise for viewing
@@ -340,6 +369,8 @@ def looks(name):
         ('bilevel', 'png'),
         ('deep', 'png'),
         ('floats', 'tiff'),
+        ('huge floats', 'tiff'),
+        ('damaged EXIF', 'png'),
         ('cmyk', 'jpg'),
         ('transparent, dark', 'png'),
         ('transparent, light', 'webp'),
@@ -454,6 +485,12 @@ def not_numbers():
     Image.fromarray(numpy.full((40, 40), numpy.nan, 'f')).save('image', format='TIFF')
 
 
+def infinite():
+    Image.fromarray(numpy.float32([[0] * 9, [0, 1, 2, numpy.inf, 0, 0, 0, 0, 0], [0] * 9])).save(
+        'image', format='TIFF'
+    )
+
+
 def bomb():
     Image.new('1', (10000, 9000)).save('image', format='PNG')
 
@@ -473,7 +510,8 @@ def large_bomb():
         (blank, 'image shows no digit, but a single colour; give another image'),
         (one_pixel, 'image shows no digit, but a single colour; give another image'),
         (transparent, 'image shows no digit, but a single colour; give another image'),
-        (not_numbers, 'image shows no digit, but a single colour; give another image'),
+        (not_numbers, 'image holds NaN or infinity; give another image'),
+        (infinite, 'image holds NaN or infinity; give another image'),
     ],
 )
 def test_files_that_show_no_digit(make, message):

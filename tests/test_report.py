@@ -102,6 +102,17 @@ def test_without_matplotlib_there_is_a_hint():
     assert (done.returncode, done.stderr) == (0, '')
 
 
+def test_matplotlib_that_fails_costs_the_pictures_only():
+    with open('matplotlibrc', 'w') as file:
+        file.write('text.usetex: True\n')
+    env = {**os.environ, 'PATH': os.path.dirname(sys.executable)}  # there is no LaTeX
+    printed, shown = run_on_terminal('-e', 1, env=env)
+    assert_lines(printed, 50, 100, 1)
+    assert shown.count('no pictures: Matplotlib fails (') == 1
+    assert 'Traceback' not in shown
+    assert not [name for name in os.listdir('result') if '.png' in name]
+
+
 def test_without_graphviz_there_is_a_hint():
     env = {**os.environ, 'PATH': os.path.dirname(sys.executable)}
     printed, shown = run_on_terminal('-e', 1, env=env)

@@ -95,6 +95,17 @@ def test_weights_of_m_with_the_rest_of_r():
         numpy.testing.assert_array_equal(c[key], (b if weight else a)[key], key)
 
 
+def test_a_state_in_the_order_of_fortran():
+    """As another tool may write it. The weights are more than Adam takes in one piece."""
+    main('-e', 1, '-s', 1, '-u', 120, '-o', 'a')
+    state = {key: numpy.asarray(a, order='F') for key, a in read('a/mlp.state').items()}
+    assert numpy.isfortran(state['predictor/l1/W/m'])
+    numpy.savez('fortran', **state)
+    for path, out in (('a/mlp.state', 'b'), ('fortran.npz', 'c')):
+        main('-e', 1, '-u', 120, '-r', path, '-o', out)
+    assert same('b/mlp.state', 'c/mlp.state')
+
+
 def test_a_seed_on_the_command_line_wins():
     main('-e', 1, '-s', 1)
     printed = train('-e', 1, '-r', 'result/mlp.state', '-s', 9, '-o', 'b')
@@ -172,7 +183,7 @@ def test_a_run_of_chainer_2_goes_on():
 
 def test_the_log_of_something_else_is_not_overwritten():
     main('-e', 1)
-    for content in ('not JSON', '{}x', '[1]', '[{"epoch": 1}]', '{"epoch": 1}'):
+    for content in ('not JSON', '{}x', '{}', '[1]', '[{"epoch": 1}]', '{"epoch": 1}'):
         with open('result/log', 'w') as file:
             file.write(content)
         done = run('-r', 'result/mlp.state')
@@ -217,7 +228,8 @@ def test_a_signal_ends_the_run_and_its_command_goes_on(signum, status, line):
     assert_same_run('a directory', 'whole')
 
 
-def test_a_second_signal_ends_at_once():
+@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(second):
     code = """
 import time
 from command import Interruption
@@ -238,9 +250,21 @@ with Interruption():
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(second)
     _, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stderr) == (-signal.SIGINT, '')
+    assert (process.returncode, stderr) == (-second, '')
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """A shell starts a command in the background so, and a script's Ctrl-C is not for it."""
+    ignoring = ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', *command_line('--noplot', '-e', 9)]
+    process = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in ('GPU: -1', 'epoch 2'):
+        wait_for(process, line)
+        process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, '')
+    assert read('result/mlp.state')['epoch'] == 9
 
 
 @pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
