@@ -134,9 +134,13 @@ def judge(predictor, args):
         say(json.dumps(result))
     else:
         say('{wrong} of {images} test images are wrong (accuracy {accuracy})'.format(**result))
+
+    def draw(pictures):
+        pictures.save_inference(args.out, x, t, probabilities)
+        pictures.save_confusion(args.out, t, answers)
+
     if not args.noplot:
-        report.draw(lambda pictures: pictures.save_inference(args.out, x, t, probabilities))
-        report.draw(lambda pictures: pictures.save_confusion(args.out, t, answers))
+        report.draw(draw)
 
 
 def answer(predictor, args):
