@@ -163,7 +163,7 @@ def path(text):
         str: The path. It is no flag where it is printed as a part of a command.
 
     Raises:
-        argparse.ArgumentTypeError: If it is empty, as a variable that is not set.
+        argparse.ArgumentTypeError: If it is empty, as from a shell's variable that is not set.
 
     """
     if not text:
@@ -253,7 +253,7 @@ def prepare_process():
 
 
 def _heeded_signals():
-    """Ctrl-C and SIGTERM. A shell has a command in the background ignore Ctrl-C; so it stays."""
+    """Ctrl-C and SIGTERM. What is ignored, as in a background job of a shell, stays ignored."""
     signums = (signal.SIGINT, signal.SIGTERM)
     return [signum for signum in signums if signal.getsignal(signum) is not signal.SIG_IGN]
 

@@ -54,10 +54,10 @@ class OneProcess:
         return objects
 
     def check_same(self, *arrays):
-        """Makes sure that every process has the data of rank 0, by something that tells it apart.
+        """Makes sure that this process has the same data as rank 0.
 
         Args:
-            arrays (numpy.ndarray): Arrays of any shape, the labels of the data.
+            arrays (numpy.ndarray): Small arrays that tell one data set from another: the labels.
 
         Raises:
             UserError: If this process has other data.
