@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 
 import chainer_compat  # noqa: F401  Chainer does not import without it
 from chainer import computational_graph
@@ -13,6 +14,10 @@ from tqdm import tqdm
 
 import files
 from command import UserError, printing
+
+# The lock that tqdm makes serves several processes. From Python 3.14 on it starts one of its own,
+# which prints a warning when the run is killed.
+tqdm.set_lock(threading.RLock())
 
 LOG = 'log'
 
