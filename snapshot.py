@@ -319,7 +319,7 @@ class _Npz:
         array = numpy.lib.format.read_array(content, allow_pickle=False)
         if content.read():
             raise ValueError(f'{key} is too long')
-        return numpy.asarray(array, order='C')  # in another order, flat arrays would be copies
+        return array
 
     def _read(self, key, most):
         """Reads the bytes of a member, ``most`` of them at most."""

@@ -138,7 +138,8 @@ class Adam(optimizers.Adam):
 
 
 def _blocks(arrays):
-    if arrays[0].size <= BLOCK:
+    # In another order than C's, a flat array is a copy, and what is done to it would be lost.
+    if arrays[0].size <= BLOCK or not all(a.flags.c_contiguous for a in arrays):
         return [arrays]
     flat = [a.reshape(-1) for a in arrays]
     return [[a[i : i + BLOCK] for a in flat] for i in range(0, flat[0].size, BLOCK)]
