@@ -1,12 +1,17 @@
-"""A tiny MNIST, and an empty directory for each test."""
+"""A tiny MNIST, an empty directory for each test, and a Ctrl-C that is heeded."""
 
 import os
 import shutil
+import signal
 
 import numpy
 import pytest
 
 import mnist
+
+# Where a shell has started the tests in the background, Ctrl-C is ignored, and what the tests start
+# would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')
