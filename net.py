@@ -1,8 +1,5 @@
 """The networks: a predictor for ``L.Classifier``, and the training-flag framework."""
 
-import contextlib
-
-import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -85,29 +82,3 @@ class TrainFlagMLP(MLP):
         self.loss = F.softmax_cross_entropy(y, t)
         self.accuracy = F.accuracy(y, t)
         return self.loss
-
-
-@contextlib.contextmanager
-def evaluation(model):
-    """Switches a model from training to prediction, and back at the end of the block.
-
-    No graph is built in the block, ``chainer.config.train`` is false there, and so is the flag of
-    the training-flag framework.
-
-    Args:
-        model (chainer.Chain): An ``L.Classifier``, a :class:`TrainFlagMLP` or an :class:`MLP`.
-
-    Yields:
-        chainer.Chain: The predictor, to be called with images.
-
-    """
-    predictor = getattr(model, 'predictor', model)
-    flagged = isinstance(predictor, TrainFlagMLP)
-    with chainer.using_config('train', False), chainer.no_backprop_mode():
-        if flagged:
-            was, predictor.train = predictor.train, False
-        try:
-            yield predictor
-        finally:
-            if flagged:
-                predictor.train = was

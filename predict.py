@@ -10,20 +10,18 @@ import json
 import os
 import sys
 
-import chainer_compat  # noqa: F401  Chainer does not import without it
+from chainer_mnist import data, devices, files, report, snapshot
+from chainer_mnist.arguments import ArgumentParser, path, whole_number
+from chainer_mnist.errors import UserError, one_line_errors, print_error
+from chainer_mnist.evaluation import evaluation
+from chainer_mnist.process import prepare
+from chainer_mnist.streams import say
+
 import chainer
 import chainer.functions as F
 import numpy
 
-import command
-import devices
-import files
-import mnist
 import net
-import report
-import snapshot
-from command import UserError, whole_number
-from report import say
 
 PROG = 'predict.py'
 N_IN, N_OUT = 784, 10  # pixels and digits
@@ -34,20 +32,20 @@ def make_parser():
     """Makes the parser of the command line.
 
     Returns:
-        command.ArgumentParser: The parser.
+        arguments.ArgumentParser: The parser.
 
     """
-    parser = command.ArgumentParser(prog=PROG, description='Uses what train_mnist.py has trained')
+    parser = ArgumentParser(__file__, 'Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
-    add('images', metavar='IMAGE', nargs='*', type=command.path,
+    add('images', metavar='IMAGE', nargs='*', type=path,
         help='image files, with one digit in each (default: the test images of MNIST)')
-    add('--initmodel', '-m', metavar='FILE', type=command.path,
+    add('--initmodel', '-m', metavar='FILE', type=path,
         default=os.path.join('result', snapshot.PREDICTOR),
         help='use the weights in FILE (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
-    add('--out', '-o', metavar='DIR', type=command.path, default='result',
+    add('--out', '-o', metavar='DIR', type=path, default='result',
         help='where to write the pictures of the test set (default: %(default)s)')
     add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS),
         help='units in each hidden layer (default: as many as FILE holds)')
@@ -98,7 +96,7 @@ def predict(predictor, x):
 
     """
     cpu = chainer.get_device('@numpy')
-    with net.evaluation(predictor), numpy.errstate(all='ignore'):
+    with evaluation(predictor), numpy.errstate(all='ignore'):
         probabilities = numpy.concatenate(
             [
                 cpu.send(F.softmax(predictor(predictor.device.send(x[i : i + BATCHSIZE]))).array)
@@ -123,7 +121,7 @@ def judge(predictor, args):
         UserError: If MNIST cannot be read or a picture cannot be written.
 
     """
-    _, (x, t) = mnist.load()
+    _, (x, t) = data.load()
     if not args.noplot:
         files.prepare(args.out)
     probabilities = predict(predictor, x)
@@ -158,27 +156,27 @@ def answer(predictor, args):
 
     """
     try:
-        import images
+        from chainer_mnist import images
     except ImportError:
         raise UserError('Pillow is not installed; pip install pillow') from None
     results, status = [], 0
-    for path in args.images:
+    for image in args.images:
         try:
-            [probabilities] = predict(predictor, images.read(path)[numpy.newaxis])
+            [probabilities] = predict(predictor, images.read(image)[numpy.newaxis])
         except UserError as error:
-            command.print_error(f'{PROG}: error: {error}')
+            print_error(f'{PROG}: error: {error}')
             status = 1
             continue
         digit = int(probabilities.argmax())
-        results.append({'file': path, 'digit': digit, 'probability': float(probabilities[digit])})
+        results.append({'file': image, 'digit': digit, 'probability': float(probabilities[digit])})
         if not args.json:
-            say(f'{path}: {digit} (probability {probabilities[digit]:.4f})')
+            say(f'{image}: {digit} (probability {probabilities[digit]:.4f})')
     if args.json:
         say(json.dumps(results, indent=4))
     return status
 
 
-@command.one_line_errors(PROG, 'choose a smaller model (-m)')
+@one_line_errors(PROG, 'choose a smaller model (-m)')
 def main(argv=None):
     """Runs the command line.
 
@@ -199,5 +197,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    command.prepare_process()
+    prepare()
     sys.exit(main())

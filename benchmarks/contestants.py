@@ -9,16 +9,15 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
-import chainer_compat  # noqa: F401
 import chainer.links as L
+import devices
+import mnist
 import numpy as np
+import speed
 from chainer import iterators, optimizers
 from chainer.dataset import concat_examples
 from chainer.datasets import TupleDataset
 
-import devices
-import mnist
-import speed
 import train_mnist
 import tutorial
 from net import MLP

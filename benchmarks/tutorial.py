@@ -12,13 +12,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
-import chainer_compat  # noqa: F401
 import chainer
 import chainer.links as L
+import mnist
 import numpy as np
 from chainer import computational_graph, optimizers, serializers
 
-import mnist
 from net import MLP
 
 

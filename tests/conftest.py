@@ -4,10 +4,9 @@ import os
 import shutil
 import signal
 
+import mnist
 import numpy
 import pytest
-
-import mnist
 
 # Where a shell has started the tests in the background, Ctrl-C is ignored, and what the tests start
 # would ignore it too.

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 
+import command
+import devices
 import numpy
 import pytest
 
-import command
-import devices
 from helpers import CLONE, read, run, train
 
 DOUBLE = CLONE / 'tests' / 'cupy_double'

@@ -14,12 +14,11 @@ import subprocess
 import sys
 import time
 
-import chainer_compat  # noqa: F401
 import numpy
 import pytest
+import report
 
 import predict
-import report
 import train_mnist
 from helpers import CLONE, command_line, read, run, same
 

@@ -3,11 +3,11 @@
 import hashlib
 import shutil
 
+import mnist
 import numpy
 import pytest
-
-import mnist
 from command import UserError
+
 from helpers import read, run
 
 SHA256 = {

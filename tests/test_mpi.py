@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 
+import mnist
 import numpy
+import parallel
 import pytest
 
-import mnist
-import parallel
 import train_mnist
 from helpers import CLONE, command_line, read, same
 from test_train_mnist import assert_lines
@@ -158,7 +158,6 @@ def test_processes_give_the_weights_of_one_process(processes, batchsize, net):
 
 SPY = """
 import sys
-import chainer_compat, chainer
 import command, net, train_mnist
 
 class Spy(net.MLP):

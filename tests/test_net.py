@@ -1,6 +1,5 @@
 """The networks."""
 
-import chainer_compat  # noqa: F401
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -8,17 +8,17 @@ import subprocess
 import sys
 import zipfile
 
-import matplotlib
-import numpy
-import pytest
-from PIL import Image, ImageDraw, ImageFont
-
 import images
+import matplotlib
 import mnist
+import numpy
 import pictures
-import predict
+import pytest
 import snapshot
 from command import UserError
+from PIL import Image, ImageDraw, ImageFont
+
+import predict
 from helpers import CLONE, command_line, read, train
 
 # They come with Matplotlib.

@@ -3,9 +3,9 @@
 import re
 import shlex
 
+import command
 import pytest
 
-import command
 import predict
 import train_mnist
 from helpers import CLONE

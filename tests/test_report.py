@@ -10,8 +10,8 @@ import sys
 import termios
 
 import pytest
-
 import report
+
 from helpers import command_line, run
 from test_train_mnist import assert_lines
 

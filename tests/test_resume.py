@@ -12,15 +12,14 @@ import subprocess
 import sys
 import time
 
-import chainer_compat  # noqa: F401
 import chainer.links as L
+import mnist
 import numpy
 import pytest
-from chainer import optimizers, serializers
-
-import mnist
 import snapshot
 import speed
+from chainer import optimizers, serializers
+
 import train_mnist
 from helpers import CLONE, command_line, read, run, same, train
 from net import MLP

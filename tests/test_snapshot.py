@@ -8,17 +8,16 @@ import subprocess
 import tracemalloc
 import zipfile
 
-import chainer_compat  # noqa: F401
 import chainer.links as L
 import numpy
 import pytest
+import snapshot
 from chainer import optimizers, serializers
+from command import UserError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import snapshot
 import train_mnist
-from command import UserError
 from helpers import command_line, read, run
 from net import MLP, TrainFlagMLP
 

@@ -4,16 +4,15 @@ import os
 import subprocess
 import sys
 
-import chainer_compat  # noqa: F401
 import chainer
 import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
+import speed
 import threadpoolctl
 from chainer import computational_graph, optimizers, serializers
 
-import speed
 from helpers import CLONE, same
 from net import MLP, TrainFlagMLP
 

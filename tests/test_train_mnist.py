@@ -8,15 +8,14 @@ import subprocess
 import sys
 import threading
 
-import chainer_compat  # noqa: F401
 import chainer
 import chainer.links as L
+import mnist
 import numpy
 import pytest
+import speed
 from chainer import optimizers
 
-import mnist
-import speed
 import train_mnist
 from helpers import CLONE, read, run, same, train
 from net import MLP, TrainFlagMLP

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 
-from command import UserError, mpi_rank
+from chainer_mnist.errors import UserError, mpi_rank
 
 try:
     import fcntl

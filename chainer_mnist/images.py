@@ -3,10 +3,10 @@
 import os
 import warnings
 
+from chainer_mnist.errors import UserError
+
 import numpy
 from PIL import Image, ImageOps
-
-from command import UserError
 
 SIDE = 28  # pixels of a side of an MNIST image
 BOX = 20  # pixels of the longer side of the digit in it

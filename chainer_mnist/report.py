@@ -1,23 +1,19 @@
-"""What a run shows and leaves behind: printed lines, progress, the log, curves and the graph."""
+"""What a run shows and leaves behind: progress, the log, curves and the graph."""
 
 import json
 import logging
 import math
 import os
 import subprocess
-import sys
-import threading
 
-import chainer_compat  # noqa: F401  Chainer does not import without it
+from chainer_mnist import files
+from chainer_mnist.errors import UserError
+from chainer_mnist.parallel import ALONE
+from chainer_mnist.streams import hint
+
+import numpy
 from chainer import computational_graph
 from tqdm import tqdm
-
-import files
-from command import UserError, printing
-
-# The lock that tqdm makes serves several processes. From Python 3.14 on it starts one of its own,
-# which prints a warning when the run is killed.
-tqdm.set_lock(threading.RLock())
 
 LOG = 'log'
 
@@ -33,30 +29,50 @@ RECORD = (
 )
 
 
-def say(*words):
-    """Prints a line on standard output at once, past any progress bar on the terminal.
+class Means:
+    """Means of loss and accuracy over images, summed up on the device that computes them.
 
     Args:
-        words: What to print, as for ``print``.
+        xp (module): NumPy or CuPy.
 
-    Raises:
-        BrokenPipeError: If nobody reads on.
-        UserError: If standard output cannot be written otherwise, as on a full disk.
-
-    """
-    with printing():
-        tqdm.write(' '.join(map(str, words)), file=sys.stdout)
-
-
-def hint(text):
-    """Prints a remark for a person: on standard error, and only where that is a terminal.
-
-    Args:
-        text (str): The remark.
+    Attributes:
+        images (int): Number of images so far.
 
     """
-    if sys.stderr.isatty():
-        tqdm.write(text, file=sys.stderr)
+
+    def __init__(self, xp):
+        self._sum_loss = xp.zeros((), 'd')
+        self._sum_accuracy = xp.zeros((), 'd')
+        self.images = 0
+
+    def add(self, loss, accuracy, images):
+        """Adds the means over a mini-batch, which may be smaller than the others.
+
+        Args:
+            loss (chainer.Variable): Mean loss, of shape ().
+            accuracy (chainer.Variable): Mean accuracy, of shape ().
+            images (int): Number of images in the mini-batch. Where it is 0, the others are ignored.
+
+        """
+        if images:
+            self._sum_loss += loss.array * images
+            self._sum_accuracy += accuracy.array * images
+            self.images += images
+
+    def get(self, communicator=ALONE):
+        """Waits for the device and gives the means so far.
+
+        Args:
+            communicator (parallel.OneProcess): The processes to take the means over, all of which
+                have to call this.
+
+        Returns:
+            tuple: Loss and accuracy, floats.
+
+        """
+        sums = numpy.array([float(self._sum_loss), float(self._sum_accuracy), self.images])
+        loss, accuracy, images = communicator.sum(sums)
+        return float(loss / images), float(accuracy / images)
 
 
 class Progress(tqdm):
@@ -66,10 +82,12 @@ class Progress(tqdm):
         epoch (int): Number of the epoch.
         n_epoch (int): Number of the last epoch of the run.
         images (int): Number of images in each epoch.
+        processes (int): Number of processes that share them alike.
 
     """
 
-    def __init__(self, epoch, n_epoch, images):
+    def __init__(self, epoch, n_epoch, images, processes=1):
+        self._processes = processes
         self._images_after = (n_epoch - epoch) * images
         super().__init__(
             desc=f'epoch {epoch}/{n_epoch}',
@@ -81,15 +99,15 @@ class Progress(tqdm):
             'loss={loss:.4f}, {rate_fmt}, {left} left',
         )
 
-    def show(self, mean):
+    def show(self, means):
         """Moves the bar on.
 
         Args:
-            mean (train_mnist.Mean): The means of the epoch so far.
+            means (Means): The means of the epoch so far, in this process.
 
         """
-        self._mean = mean
-        self.update(mean.images - self.n)
+        self._means = means
+        self.update(min(means.images * self._processes, self.total) - self.n)
 
     @property
     def format_dict(self):
@@ -98,7 +116,7 @@ class Progress(tqdm):
         rate = drawn['rate'] or drawn['n'] / (drawn['elapsed'] or 1)
         images_left = drawn['total'] - drawn['n'] + self._images_after
         drawn['left'] = self.format_interval(images_left / rate) if rate else '?'
-        drawn['loss'] = self._mean.get()[0] if drawn['n'] else float('nan')
+        drawn['loss'] = self._means.get()[0] if drawn['n'] else float('nan')
         return drawn
 
 
@@ -179,7 +197,7 @@ def draw(what):
     # Matplotlib says when it builds its font cache, or has no home directory to put it in.
     logging.getLogger('matplotlib').setLevel(logging.ERROR)
     try:
-        import pictures
+        from chainer_mnist import pictures
 
         what(pictures)
     except UserError:

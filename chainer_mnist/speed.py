@@ -4,7 +4,6 @@ import contextlib
 import os
 import weakref
 
-import chainer_compat  # noqa: F401  Chainer does not import without it
 import chainer
 import numpy
 import threadpoolctl

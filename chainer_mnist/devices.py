@@ -2,11 +2,10 @@
 
 import importlib.util
 
-import chainer_compat  # noqa: F401  Chainer does not import without it
+from chainer_mnist.errors import UserError
+
 import chainer
 from chainer.backends import cuda
-
-from command import UserError
 
 INSTALL = 'install what requirements-gpu.txt says, or leave out -g'
 

@@ -7,10 +7,9 @@ and imports neither ChainerMN nor mpi4py.
 import os
 import sys
 
-import chainer_compat  # noqa: F401  ChainerMN does not import without it
-import numpy
+from chainer_mnist.errors import UserError, mpi_rank
 
-from command import UserError, mpi_rank
+import numpy
 
 # ChainerMN's communicators. All but the first are for GPUs.
 COMMUNICATORS = ('naive', 'flat', 'non_cuda_aware', 'pure_nccl')
@@ -90,19 +89,20 @@ class OneProcess:
         """
         return array[self.rank :: self.size]
 
-    def update(self, optimizer, model, x, t, images):
-        """Updates the weights by a mini-batch of which each process has its share.
+    def batches(self, order, batchsize):
+        """Cuts an order of images into mini-batches and takes this process's share of each.
 
         Args:
-            optimizer (chainer.Optimizer): What :meth:`multi_node` gave.
-            model (chainer.Chain): The model. Called with images and labels, it returns their mean
-                loss.
-            x (array): This process's images, float32, of shape (n, 784).
-            t (array): Their labels, int32, of shape (n,).
-            images (int): Number of images in the mini-batch, over all processes.
+            order (array): Numbers of images, int, of shape (N,).
+            batchsize (int): Images in each mini-batch of each process.
+
+        Yields:
+            array: Numbers of the images in the share. It may be empty in the last mini-batch.
 
         """
-        optimizer.update(model, x, t)
+        whole = batchsize * self.size
+        for i in range(0, len(order), whole):
+            yield self.share(order[i : i + whole])
 
     def sum(self, numbers):
         """Adds up numbers over the processes.
@@ -141,8 +141,32 @@ class OneProcess:
         """Parts from the other processes. A process that exits without this ends them too."""
 
 
+class _MultiNodeOptimizer:
+    """ChainerMN's optimizer, which takes means over processes, made to take them over images."""
+
+    def __init__(self, optimizer, communicator):
+        self._optimizer = optimizer
+        self._communicator = communicator
+
+    def update(self, model, x, t):
+        if len(x) == 0:  # fewer images than processes are left: take part without a gradient
+            model.cleargrads()
+            self._optimizer.update()
+        else:
+            weight = len(x) * self._communicator.size / self._communicator.images
+            self._optimizer.update(lambda: model(x, t) * weight)
+
+    def __getattr__(self, name):
+        return getattr(self._optimizer, name)
+
+
 class _ManyProcesses(OneProcess):
-    """The communicator of a run on several processes. See :class:`OneProcess`."""
+    """The communicator of a run on several processes. See :class:`OneProcess`.
+
+    Attributes:
+        images (int): Number of images in the mini-batch under way, over all processes.
+
+    """
 
     def __init__(self, name):
         import mpi4py
@@ -176,16 +200,15 @@ class _ManyProcesses(OneProcess):
         optimizer = self._chainermn.create_multi_node_optimizer(optimizer, self._communicator)
         # Its first update only broadcasts the weights. Made here, it costs no mini-batch.
         optimizer.update()
-        return optimizer
+        return _MultiNodeOptimizer(optimizer, self)
 
-    def update(self, optimizer, model, x, t, images):
-        if len(x) == 0:  # fewer images than processes are left: take part without a gradient
-            model.cleargrads()
-            optimizer.update()
-        else:
-            # ChainerMN takes the mean over processes. This makes it the mean over images.
-            weight = len(x) * self.size / images
-            optimizer.update(lambda: model(x, t) * weight)
+    def batches(self, order, batchsize):
+        shares = super().batches(order, batchsize)
+        left = len(order)
+        for share in shares:
+            self.images = min(left, batchsize * self.size)
+            left -= self.images
+            yield share
 
     def sum(self, numbers):
         return self._communicator.allreduce_obj(numbers)

@@ -3,11 +3,11 @@
 import io
 import os
 
+from chainer_mnist import files
+
 import numpy
 from matplotlib.figure import Figure  # it needs no display
 from matplotlib.ticker import MaxNLocator
-
-import files
 
 EACH = 3  # images of each digit in the upper half of the grid, and as many in the lower half
 GREEN, RED, GREY = '#2a7f3f', '#c8102e', '#8a8a8a'

@@ -2,12 +2,12 @@
 
 import os
 
-import chainer_compat  # noqa: F401  Chainer does not import without it
+from chainer_mnist.errors import UserError
+
 import chainer
 
-from command import UserError
-
-DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data')
+# Where it lies in a clone.
+DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
 
 
 def load():

@@ -1,0 +1,135 @@
+"""The command line: flags, whole numbers and paths, and errors of one line."""
+
+import argparse
+import os
+import platform
+import shlex
+import sys
+
+import chainer_mnist
+from chainer_mnist.errors import print_error
+from chainer_mnist.streams import printing
+
+import chainer
+import numpy
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, that knows the version, and that can write commands.
+
+    Args:
+        script (str): The path of the script whose command line it is.
+        description (str): What the script does.
+
+    """
+
+    def __init__(self, script, description):
+        super().__init__(prog=os.path.basename(script), description=description)
+        self._script = script
+        parts = f'Chainer {chainer.__version__}, NumPy {numpy.__version__}'
+        self.add_argument(
+            '--version',
+            action='version',
+            version=f'{self.prog} {chainer_mnist.__version__} '
+            f'({parts}, Python {platform.python_version()})',
+            help='print the versions of this script and of what it runs on, and exit',
+        )
+
+    def command(self, before, args, changes):
+        """Writes a command line: what gives some options, but for some of them.
+
+        Args:
+            before (list): The words before the script, strings.
+            args (argparse.Namespace): The options.
+            changes (dict): Other values by the names of options. ``None`` leaves one out.
+
+        Returns:
+            str: The command, for a shell.
+
+        """
+        # The script is called as it was, where it was called by its name.
+        called = os.path.basename(sys.argv[0]) == self.prog
+        words = [*before, sys.argv[0] if called else self._script]
+        options = {**vars(args), **changes}
+        for action in self._actions:
+            value = options.get(action.dest)
+            if action.dest in changes or value != action.default:
+                flag = max(action.option_strings, key=len)
+                words += [] if value is None else [flag] if value is True else [flag, str(value)]
+        return shlex.join(words)
+
+    def parse_args(self, args=None, namespace=None):
+        """Parses a command line.
+
+        Args:
+            args (list): The arguments, strings. ``None`` takes those of the process.
+            namespace (argparse.Namespace): What to set, or ``None``.
+
+        Returns:
+            argparse.Namespace: The options.
+
+        Raises:
+            BrokenPipeError: If nobody reads the help or the version.
+            UserError: If they cannot be written.
+
+        """
+        try:
+            with printing():  # the help or the version
+                parsed = super().parse_args(args, namespace)
+        except IndexError:  # Python 3.9 stumbles over "-h="
+            self.error('a flag that takes no value is given one')
+        for action in self._actions:
+            # Some releases of Python make an empty list of "-g=--".
+            if action.nargs is None and getattr(parsed, action.dest) == []:
+                self.error(f'argument {"/".join(action.option_strings)}: expected one argument')
+        return parsed
+
+    def error(self, message):
+        """Prints the error on standard error and exits with status 2."""
+        print_error(f'{self.prog}: error: {message}; see {self.prog} --help', shared=True)
+        self.exit(2)
+
+
+def path(text):
+    """Takes a path on the command line: the argparse type.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        str: The path. It is no flag where it is printed as a part of a command.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is empty, as from a shell's variable that is not set.
+
+    """
+    if not text:
+        raise argparse.ArgumentTypeError('the path is empty')
+    return os.path.join('.', text) if text.startswith('-') else text
+
+
+def whole_number(least=None, most=None):
+    """Makes an argparse type for whole numbers.
+
+    Args:
+        least (int): The least number that is allowed. ``None`` means that there is no limit.
+        most (int): The greatest number that is allowed. ``None`` means that there is no limit.
+
+    Returns:
+        callable: Turns the text of an argument into an int.
+
+    """
+    limits = '' if least is None else f' from {least} on'
+    if most is not None:
+        limits = f' from {least} to {most}'
+
+    def parse(text):
+        try:
+            number = int(text)
+            if (least is None or least <= number) and (most is None or number <= most):
+                return number
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number{limits}')
+
+    return parse

@@ -1,0 +1,48 @@
+"""Lets Chainer 7.8.1 import on today's NumPy, CuPy and Python.
+
+Chainer's last release is from 2022. Some things that it needs have been removed since:
+
+- ``numpy.sctypes`` left with NumPy 2.0 (https://github.com/chainer/chainer/issues/8632).
+  Chainer reads its lists of integer and of floating-point types.
+- ``numpy.distutils`` and ``pkg_resources`` left with Python 3.12 and setuptools 81.
+  Chainer's check of its surroundings imports both. It only warns of releases of NumPy, Python and
+  CuPy that nobody installs today, so an empty check takes its place.
+- CuPy 14 has no cuDNN any more, and CuPy 13 that of 2022 alone. Chainer warns where it is missing.
+  Of the functions in an MLP only ReLU and softmax use it, and they have kernels of their own, so it
+  stays off: the same kernels run with every CuPy. ``CHAINER_CUDNN=1`` brings it back.
+"""
+
+import os
+import sys
+import types
+import warnings
+
+import numpy
+
+
+def mend():
+    """Makes ``import chainer`` work. To be called before anything imports Chainer.
+
+    Where Chainer is whole and imported already, all stays as it is but for the defaults.
+    """
+    if 'chainer' not in sys.modules:
+        # An import of Chainer that has failed leaves half of its modules behind. The next one would
+        # take them for whole.
+        for name in [name for name in sys.modules if name.startswith(('chainer.', 'chainerx'))]:
+            del sys.modules[name]
+
+    check = types.ModuleType('chainer._environment_check')
+    check.check = lambda: None  # type: ignore[attr-defined]
+    sys.modules.setdefault(check.__name__, check)
+
+    if not hasattr(numpy, 'sctypes'):
+        numpy.sctypes = {  # type: ignore[attr-defined]
+            'int': [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
+            'float': [numpy.float16, numpy.float32, numpy.float64],
+        }
+
+    os.environ.setdefault('CHAINER_CUDNN', '0')
+    # Snapshots are float32, and in half precision Adam divides by zero.
+    os.environ['CHAINER_DTYPE'] = 'float32'
+    # Chainer imports them from CuPy if it can, and CuPy says how to install them if it cannot.
+    warnings.filterwarnings('ignore', r'\n(cudnn|nccl) library could not be loaded', UserWarning)

@@ -1,0 +1,81 @@
+"""What a process owes to its surroundings: standard streams that work, and an end on a signal."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+
+def prepare():
+    """Makes standard streams and signals fit for a command.
+
+    A standard stream that is closed is replaced by one that leads nowhere. Characters that the
+    encoding of standard output lacks are printed as escapes. Ctrl-C and SIGTERM end the process at
+    once, without a traceback: status 130 and 143. Files are replaced as a whole, so that nothing is
+    lost by it.
+    """
+    # In this order each takes its own number, which would else be that of the next file.
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
+    with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
+        sys.stdout.reconfigure(errors='backslashreplace')
+    for signum in _heeded_signals():
+        signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
+
+
+def _heeded_signals():
+    """Ctrl-C and SIGTERM. What is ignored, as in a background job of a shell, stays ignored."""
+    signums = (signal.SIGINT, signal.SIGTERM)
+    return [signum for signum in signums if signal.getsignal(signum) is not signal.SIG_IGN]
+
+
+class Interruption:
+    """Lets the work in a ``with`` block come to an orderly end on Ctrl-C or SIGTERM.
+
+    A second signal ends the process at once.
+
+    Args:
+        agree (callable): Makes one of the signals that have come to processes that work together.
+            It takes this process's signal or ``None``, and returns the same for all.
+
+    Attributes:
+        signum (int): The signal that ended the block, or ``None`` if it came to its own end.
+
+    """
+
+    class _Stop(BaseException):
+        pass
+
+    def __init__(self, agree=lambda signum: signum):
+        self.signum = None
+        self._agree = agree
+        self._came = None
+        self._previous = {}
+
+    def check(self):
+        """Leaves the block if a signal has come. To be called where the work can stop."""
+        signum = self._agree(self._came)
+        if signum:
+            self._came = signum
+            raise self._Stop
+
+    def _note(self, signum, frame):
+        self._came = signum
+        for each in self._previous:
+            signal.signal(each, signal.SIG_DFL)
+
+    def __enter__(self):
+        # Python allows handlers in the main thread alone. Elsewhere the caller looks after signals.
+        if threading.current_thread() is threading.main_thread():
+            for signum in _heeded_signals():
+                self._previous[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        if kind is self._Stop:
+            self.signum = self._came
+        return kind is self._Stop

@@ -1,0 +1,261 @@
+"""What a run has from its beginning to its end: where it writes, its seed, its log and its end."""
+
+import contextlib
+import math
+import os
+import secrets
+import shutil
+import sys
+import time
+
+from chainer_mnist import devices, files, parallel, report, snapshot, speed
+from chainer_mnist.errors import UserError, tell
+from chainer_mnist.process import Interruption
+
+import numpy
+import six
+
+
+class Run:
+    """A run of the command line, on one process or on several that share the work.
+
+    What is said, read and written for all of them is said, read and written by one.
+
+    Args:
+        parser (arguments.ArgumentParser): The parser of the command line.
+        args (argparse.Namespace): Its options. Where another process reads the snapshots, those to
+            read are taken out.
+
+    Attributes:
+        communicator (parallel.OneProcess): The processes.
+        seed (int): The seed of the weights and of the order of the images.
+
+    Raises:
+        UserError: If there is no such device or communicator.
+
+    """
+
+    def __init__(self, parser, args):
+        self._parser, self._args = parser, args
+        self.communicator = parallel.get_communicator(args.communicator, args.gpu)
+        self._device = devices.get_device(self.communicator.gpu(args.gpu))
+        self.seed = secrets.randbits(32) if args.seed is None else args.seed
+        self._speaks = self.communicator.rank == 0
+        if not self._speaks:
+            args.initmodel = args.resume = None
+        self._log = []
+        self._interruption = Interruption(self.communicator.agree)
+
+    def load_state(self, path, optimizer, weights):
+        """Goes on from a training state: reads it, its seed and the log beside it.
+
+        Args:
+            path (str): The file.
+            optimizer (chainer.Optimizer): The optimizer, set up on a model on the CPU whose input
+                size is known.
+            weights (bool): Whether to read the weights too.
+
+        Raises:
+            UserError: If the file or the log cannot be read or does not fit.
+
+        """
+        seed = snapshot.load_state(path, optimizer, weights)
+        if self._args.seed is None and seed is not None:
+            self.seed = seed
+        self._log = report.load_log(
+            os.path.join(os.path.dirname(path), report.LOG), optimizer.epoch
+        )
+
+    def set_up(self, model, optimizer):
+        """Brings the model to its device, and optimizer and seed to what all processes share.
+
+        Args:
+            model (chainer.Chain): The model, on the CPU.
+            optimizer (chainer.Optimizer): The optimizer, set up on it.
+
+        Returns:
+            tuple: The model and the optimizer to go on with.
+
+        """
+        model, optimizer, self.seed = self.communicator.bcast(model, optimizer, self.seed)
+        self._device.use()
+        model.to_device(self._device)
+        self._model, self._optimizer = model, self.communicator.multi_node(optimizer)
+        self._n_epoch = optimizer.epoch + self._args.epoch
+        self._first_update = optimizer.t + 1
+        return model, self._optimizer
+
+    def send(self, *arrays):
+        """Sends the data set to the device.
+
+        Args:
+            arrays (numpy.ndarray): Images, float32, and labels, int32.
+
+        Returns:
+            list: The arrays, there.
+
+        Raises:
+            UserError: If another process has other data.
+
+        """
+        self.communicator.check_same(*(array for array in arrays if array.ndim == 1))
+        return self._device.send(arrays)
+
+    def batches(self, order):
+        """Cuts an order of images into mini-batches.
+
+        Args:
+            order (numpy.ndarray): Numbers of images, int, of shape (N,).
+
+        Returns:
+            iterable: This process's share of each mini-batch, arrays on the device.
+
+        """
+        return self.communicator.batches(self._device.send(order), self._args.batchsize)
+
+    @contextlib.contextmanager
+    def training(self):
+        """Writes, heeds signals and is fast within a ``with`` block, which a signal ends.
+
+        Raises:
+            UserError: If the directory cannot be written, or another run writes to it.
+
+        """
+        with contextlib.ExitStack() as stack:
+            if self._speaks:
+                files.prepare(self._args.out)
+                stack.enter_context(files.lock(self._args.out, self._args.communicator))
+            stack.enter_context(self._interruption)
+            stack.enter_context(speed.tuned(self._args.unit))
+            # The time that the log shows goes on from where it ended.
+            before = self._log[-1]['elapsed_time'] if self._log else 0
+            self._begin = time.perf_counter() - before
+            yield
+
+    def epochs(self):
+        """Counts the epochs. Each has its own random numbers.
+
+        They depend on the seed and the epoch alone, so that a run that goes on from a snapshot
+        takes the images in the order of a run that was not disturbed.
+
+        Yields:
+            int: The number of the epoch.
+
+        """
+        for epoch in six.moves.range(self._optimizer.epoch + 1, self._n_epoch + 1):
+            numpy.random.seed([self.seed, epoch])
+            yield epoch
+
+    @contextlib.contextmanager
+    def progress(self, epoch, images):
+        """Has a progress bar for an epoch within a ``with`` block.
+
+        Args:
+            epoch (int): The number of the epoch.
+            images (int): Number of images in it.
+
+        """
+        with report.Progress(epoch, self._n_epoch, images, self.communicator.size) as self._bar:
+            yield
+
+    def show(self, means):
+        """Shows the progress after a mini-batch, and ends the training if a signal has come.
+
+        Args:
+            means (report.Means): The means of the epoch so far.
+
+        """
+        self._bar.show(means)
+        self._interruption.check()
+
+    def wants_graph(self):
+        """Says whether the graph is to be written: at the first iteration."""
+        return self._speaks and self._optimizer.t == self._first_update
+
+    def save_graph(self):
+        """Writes the computational graph of the loss.
+
+        Raises:
+            UserError: If the file cannot be written.
+
+        """
+        report.save_graph(self._args.out, self._model.loss)
+
+    def end_epoch(self, train, test):
+        """Keeps the log, and snapshots of all epochs but the last, which the script saves.
+
+        Args:
+            train (tuple): Mean loss and mean accuracy on the training set, floats.
+            test (tuple): The same on the test set.
+
+        Raises:
+            UserError: If the loss is no longer finite or a file cannot be written.
+
+        """
+        epoch = self._optimizer.epoch + 1
+        if not math.isfinite(train[0] + test[0]):
+            raise UserError(
+                f'the loss is no longer finite in epoch {epoch}; go on from the last good '
+                'snapshot (-r) with another seed (-s)'
+            )
+        self._optimizer.new_epoch()
+        values = [*train, *test, epoch, self._optimizer.t, time.perf_counter() - self._begin]
+        self._log.append(dict(zip(report.RECORD, values)))
+        if epoch < self._n_epoch:
+            self.save_model()
+            self.save_optimizer()
+
+    def save_model(self):
+        """Writes the weights, as a classifier's and as a predictor's.
+
+        Raises:
+            UserError: If a file cannot be written.
+
+        """
+        if self._speaks:
+            snapshot.save_model(self._args.out, self._model)
+
+    def save_optimizer(self):
+        """Writes log and training state. The other files are never older than the state.
+
+        Raises:
+            UserError: If a file cannot be written.
+
+        """
+        if self._speaks:
+            report.save_log(self._args.out, self._log)
+            snapshot.save_state(self._args.out, self._optimizer, self.seed)
+
+    def end(self):
+        """Says how to go on after a signal, draws the pictures and parts from other processes.
+
+        Returns:
+            int: The exit status.
+
+        Raises:
+            UserError: If a picture cannot be written.
+
+        """
+        signum = self._interruption.signum
+        if self._speaks and signum is not None:
+            tell(f'{self._parser.prog}: interrupted; go on with: {self.command_to_go_on()}')
+        if self._speaks and not self._args.noplot:
+            report.save_pictures(self._args.out, self._log)
+        self.communicator.end()
+        return 0 if signum is None else 128 + signum
+
+    def command_to_go_on(self):
+        """Makes the command that goes on from where the run ended.
+
+        Returns:
+            str: The command, for a shell.
+
+        """
+        left = self._n_epoch - self._optimizer.epoch
+        changes = {'epoch': left, 'seed': self.seed}
+        if left < self._args.epoch:  # it has finished an epoch, and so has written a state
+            state = os.path.join(self._args.out, snapshot.STATE)
+            changes = {'epoch': left, 'resume': state, 'initmodel': None, 'seed': None}
+        python = 'python' if shutil.which('python') == sys.executable else sys.executable
+        launcher = self.communicator.launcher()
+        return self._parser.command([*launcher, python], self._args, changes)
