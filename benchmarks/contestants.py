@@ -7,13 +7,12 @@ so many images, in mini-batches of 100, and returns the mean loss. The first two
 import os
 import sys
 
+from chainer_mnist import data, devices, speed
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
 import chainer.links as L
-import devices
-import mnist
 import numpy as np
-import speed
 from chainer import iterators, optimizers
 from chainer.dataset import concat_examples
 from chainer.datasets import TupleDataset
@@ -38,7 +37,7 @@ def set_up(unit, adam, gpu):
 def this_script(unit, gpu=-1):
     """The loop of ``train_mnist.py``, imported, with all that its ``main`` does around it."""
     model, optimizer, device = set_up(unit, speed.Adam(), gpu)
-    x, t = device.send(mnist.load()[0])
+    x, t = device.send(data.load()[0])
 
     def train(images):
         order = device.send(np.random.permutation(len(x))[:images])
@@ -51,7 +50,7 @@ def this_script(unit, gpu=-1):
 def tutorial_style(unit, gpu=-1):
     """The tutorial's loop on plain Chainer."""
     model, optimizer, _ = set_up(unit, optimizers.Adam(), gpu)
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
 
     def train(images):
         order = np.random.permutation(len(x))[:images]
@@ -65,7 +64,7 @@ def tutorial_style(unit, gpu=-1):
 def serial_iterator(unit):
     """Chainer's own iterator and converter, as a Trainer uses them."""
     model, optimizer, _ = set_up(unit, optimizers.Adam(), -1)
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
     iterator = iterators.SerialIterator(TupleDataset(x, t), BATCHSIZE)
 
     def train(images):
@@ -82,7 +81,7 @@ def torch_parts(unit, fused):
     """What the three loops on PyTorch share: tensors and a step, which returns the loss."""
     import torch
 
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
     x, t = torch.from_numpy(x), torch.from_numpy(t).long()
     model = torch.nn.Sequential(
         torch.nn.Linear(784, unit),
@@ -141,7 +140,7 @@ def torch_loader(unit):
 
 def bare_numpy(unit):
     """The same arithmetic without any framework: the floor."""
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
     random = np.random.RandomState(0)
     sizes = [(784, unit), (unit, unit), (unit, 10)]
     # Weights and biases lie in one array, so that Adam goes over them all at once.

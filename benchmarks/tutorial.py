@@ -10,11 +10,12 @@ import os
 import sys
 import time
 
+from chainer_mnist import data
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
 import chainer
 import chainer.links as L
-import mnist
 import numpy as np
 from chainer import computational_graph, optimizers, serializers
 
@@ -42,7 +43,7 @@ def main():
     parser.add_argument('--out', '-o', default='result')
     args = parser.parse_args()
 
-    (x_train, t_train), (x_test, t_test) = mnist.load()
+    (x_train, t_train), (x_test, t_test) = data.load()
     model = L.Classifier(MLP(args.unit, 10))
     optimizer = optimizers.Adam().setup(model)
     os.makedirs(args.out, exist_ok=True)

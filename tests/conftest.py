@@ -4,7 +4,8 @@ import os
 import shutil
 import signal
 
-import mnist
+from chainer_mnist import data
+
 import numpy
 import pytest
 
@@ -20,7 +21,7 @@ def tiny(tmp_path_factory):
     folder = root / 'pfnet' / 'chainer' / 'mnist'
     folder.mkdir(parents=True)
     for name, images in (('train', 500), ('test', 300)):
-        with numpy.load(os.path.join(mnist.DATA, 'pfnet/chainer/mnist', f'{name}.npz')) as npz:
+        with numpy.load(os.path.join(data.DATA, 'pfnet/chainer/mnist', f'{name}.npz')) as npz:
             numpy.savez(folder / f'{name}.npz', x=npz['x'][:images], y=npz['y'][:images])
     return root
 

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 
+from chainer_mnist import report
+
 import numpy
 import pytest
-import report
 
 import predict
 import train_mnist
@@ -65,6 +66,7 @@ def test_a_clone_that_cannot_be_written(name, bound_by_permissions):
     os.mkdir(name)
     for path in CLONE.glob('*.py'):
         shutil.copy(path, name)
+    shutil.copytree(CLONE / 'chainer_mnist', f'{name}/chainer_mnist')
     os.chmod(name, 0o555)
     script = os.path.abspath(os.path.join(name, 'train_mnist.py'))
     words = [*bound_by_permissions, sys.executable, script, '-e', '1', '--noplot']
@@ -94,7 +96,8 @@ def test_names_of_all_kinds(name):
 @pytest.mark.parametrize('name', ['-x', '--epoch', *(name for name in NAMES if name.isprintable())])
 def test_the_command_that_goes_on_keeps_the_name(name):
     args = train_mnist.make_parser().parse_args(['--noplot', f'--out={name}'])
-    again = train_mnist.command_to_go_on(args, 1, 3, True, [])
+    changes = {'resume': os.path.join(args.out, 'mlp.state'), 'epoch': 3}
+    again = train_mnist.make_parser().command(['python'], args, changes)
     shown = subprocess.run(
         ['sh', '-c', f'printf "%s\\n" {again}'], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -340,7 +343,7 @@ def test_no_command_line_ends_in_a_traceback(program):
     seed = random.randrange(10**6)
     print('seed of the command lines:', seed)  # pytest shows it when the test fails
     rng = random.Random(seed)
-    line = re.escape(program.PROG) + ': error: [^\n]+\n'
+    line = re.escape(program.make_parser().prog) + ': error: [^\n]+\n'
     for _ in range(120):
         words = hostile_words(rng, program)
         print(words)

@@ -8,14 +8,12 @@ import subprocess
 import sys
 import zipfile
 
-import images
+from chainer_mnist import data, images, pictures, snapshot
+from chainer_mnist.errors import UserError
+
 import matplotlib
-import mnist
 import numpy
-import pictures
 import pytest
-import snapshot
-from command import UserError
 from PIL import Image, ImageDraw, ImageFont
 
 import predict
@@ -84,7 +82,7 @@ def by_numpy(path, x):
 def test_the_wrong_ones_are_counted_and_drawn(model, whole_mnist, monkeypatch):
     done = run('-m', model, '-o', 'a/b', env=whole_mnist)
     monkeypatch.delenv('CHAINER_DATASET_ROOT')
-    _, (x, t) = mnist.load()
+    _, (x, t) = data.load()
     wrong = (by_numpy(model, x) != t).sum()
     assert 300 < wrong < 1000  # after one epoch
     line = f'{wrong} of 10000 test images are wrong (accuracy {(10000 - wrong) / 10000})\n'
@@ -105,7 +103,7 @@ def test_every_file_of_a_model_gives_the_same(capsys):
             assert predict.main(['-m', f'{net}/{name}', '--json', '--noplot']) == 0
             results.add(capsys.readouterr().out)
     [result] = map(json.loads, results)
-    _, (x, t) = mnist.load()
+    _, (x, t) = data.load()
     wrong = int((by_numpy('trainflag/mlp.model', x) != t).sum())
     assert result == {'images': 300, 'wrong': wrong, 'accuracy': (300 - wrong) / 300}
     assert not os.path.exists('result')  # --noplot
@@ -174,7 +172,8 @@ def test_the_pictures_cannot_be_written(model, capsys):
 
 
 def test_without_matplotlib_there_are_no_pictures(model, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, 'pictures')
+    monkeypatch.delitem(sys.modules, 'chainer_mnist.pictures')
+    monkeypatch.delattr('chainer_mnist.pictures')
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     assert predict.main(['-m', model, '-o', 'out']) == 0
     assert 'test images are wrong' in capsys.readouterr().out
@@ -394,7 +393,7 @@ def test_only_the_shape_counts(look, suffix):
     ('scale', 'inverted', 'margin'), [(1, False, 0), (4, True, 3), (1.7, False, 2)]
 )
 def test_mnists_own_images_as_files(predictor, monkeypatch, scale, inverted, margin):
-    _, (x, t) = mnist.load()
+    _, (x, t) = data.load()
     read = []
     for pixels in numpy.uint8(numpy.rint(x * 255)).reshape(-1, 28, 28):
         pixels = numpy.pad(pixels, ((margin, 3 * margin), (2 * margin, margin)))
@@ -521,7 +520,8 @@ def test_files_that_show_no_digit(make, message):
 
 
 def test_without_pillow(model, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, 'images')
+    monkeypatch.delitem(sys.modules, 'chainer_mnist.images')
+    monkeypatch.delattr('chainer_mnist.images')
     monkeypatch.setitem(sys.modules, 'PIL', None)
     assert predict.main(['-m', model, 'image.png']) == 1
     assert capsys.readouterr().err == (

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import termios
 
+from chainer_mnist import report
+
 import pytest
-import report
 
 from helpers import command_line, run
 from test_train_mnist import assert_lines

@@ -8,12 +8,13 @@ import subprocess
 import tracemalloc
 import zipfile
 
+from chainer_mnist import snapshot
+from chainer_mnist.errors import UserError
+
 import chainer.links as L
 import numpy
 import pytest
-import snapshot
 from chainer import optimizers, serializers
-from command import UserError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

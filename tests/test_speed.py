@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 
+from chainer_mnist import speed
+
 import chainer
 import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
-import speed
 import threadpoolctl
 from chainer import computational_graph, optimizers, serializers
 
@@ -92,7 +93,8 @@ def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
 
 def test_the_users_choice_of_threads_wins():
     code = """
-import numpy, speed, threadpoolctl
+from chainer_mnist import speed
+import numpy, threadpoolctl
 with speed.tuned(50):
     print(*{pool['num_threads'] for pool in threadpoolctl.threadpool_info()})
 """

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 
+from chainer_mnist import data, speed
+from chainer_mnist.parallel import ALONE
+
 import chainer
 import chainer.links as L
-import mnist
 import numpy
 import pytest
-import speed
 from chainer import optimizers
 
 import train_mnist
@@ -130,7 +131,7 @@ def setup():
     """A model, its optimizer and the arrays of the tiny MNIST."""
 
     def make(network=MLP):
-        (x, t), test = mnist.load()
+        (x, t), test = data.load()
         numpy.random.seed(0)
         model = L.Classifier(MLP(50, 10)) if network is MLP else network(50, 10)
         model(x[:1], t[:1])
@@ -145,14 +146,9 @@ def test_means_are_right_for_every_batch_size(setup, network, batchsize):
     # A learning rate of 0 keeps the weights, so that the epoch's mean is the data set's.
     model, optimizer, (x, t), _ = setup(network)
     numbers = []
+    batches = ALONE.batches(numpy.random.permutation(500), batchsize)
     means = train_mnist.train(
-        model,
-        optimizer,
-        x,
-        t,
-        numpy.random.permutation(500),
-        batchsize,
-        lambda mean: numbers.append(mean.images),
+        model, optimizer, x, t, batches, lambda means: numbers.append(means.images)
     )
     assert numbers == sorted({*range(batchsize, 500, batchsize), 500})
     assert optimizer.t == len(numbers)
@@ -179,7 +175,7 @@ def test_each_image_is_used_once_in_each_epoch(setup):
         return L.Classifier.forward(model, images, labels)
 
     model.forward = spy
-    train_mnist.train(model, optimizer, x, t, numpy.random.permutation(500), 64)
+    train_mnist.train(model, optimizer, x, t, ALONE.batches(numpy.random.permutation(500), 64))
     assert sorted(seen) == sorted(zip(map(bytes, x), t))
 
 
@@ -187,7 +183,7 @@ def test_a_step_learns(setup):
     model, _, (x, t), _ = setup()
     optimizer = optimizers.Adam().setup(model)
     before = train_mnist.evaluate(model, x, t)
-    train_mnist.train(model, optimizer, x, t, numpy.arange(500), 20)
+    train_mnist.train(model, optimizer, x, t, ALONE.batches(numpy.arange(500), 20))
     after = train_mnist.evaluate(model, x, t)
     assert after[0] < before[0] - 0.2
     assert after[1] > before[1] + 0.2
@@ -203,7 +199,7 @@ def test_chainer_knows_training_from_evaluation(setup):
         return forward(images)
 
     model.predictor.forward = spy
-    train_mnist.train(model, optimizer, x, t, numpy.arange(500), 250)
+    train_mnist.train(model, optimizer, x, t, ALONE.batches(numpy.arange(500), 250))
     train_mnist.evaluate(model, x, t)
     assert seen == [(True, True), (True, True), (False, False)]
 
@@ -211,7 +207,7 @@ def test_chainer_knows_training_from_evaluation(setup):
 def test_the_optimizer_is_adam_with_chainers_defaults():
     """One epoch by the script, and the same by Chainer's own updater-free loop."""
     train('-e', 1, '-s', 5)
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
     numpy.random.seed(5)
     model = L.Classifier(MLP(50, 10))
     model(x[:1], t[:1])
@@ -230,6 +226,7 @@ def test_the_optimizer_is_adam_with_chainers_defaults():
 def test_plain_chainer_reads_the_files():
     train('-e', 2, '-s', 1)
     code = """
+import chainer_mnist
 from net import MLP
 import chainer, numpy, os
 import chainer.links as L

@@ -12,12 +12,11 @@ import subprocess
 import sys
 import time
 
+from chainer_mnist import data, snapshot, speed
+
 import chainer.links as L
-import mnist
 import numpy
 import pytest
-import snapshot
-import speed
 from chainer import optimizers, serializers
 
 import train_mnist
@@ -125,7 +124,7 @@ def test_m_takes_every_file_with_either_network(net, name):
 
 def plain_run(model, optimizer, epochs, seed):
     """Trains as the script does, with plain Chainer alone."""
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
     with speed.tuned(50):  # BLAS rounds otherwise with another number of threads
         for epoch in epochs:
             order = numpy.random.RandomState([seed, epoch]).permutation(len(x))
@@ -163,7 +162,7 @@ def test_a_run_of_chainer_2_goes_on():
     """Files that Chainer 2.1.0 wrote on Python 2.7. They count updates once for all parameters."""
     predictor = MLP(4, 10)
     model = L.Classifier(predictor)
-    (x, t), _ = mnist.load()
+    (x, t), _ = data.load()
     model(x[:1], t[:1])
     optimizer = optimizers.Adam().setup(model)
     assert snapshot.weights_beside(OLD / 'mlp.state') == str(OLD / 'classifier.model')
@@ -231,7 +230,7 @@ def test_a_signal_ends_the_run_and_its_command_goes_on(signum, status, line):
 def test_a_second_signal_ends_at_once(second):
     code = """
 import time
-from command import Interruption
+from chainer_mnist.process import Interruption
 with Interruption():
     print('ready', flush=True)
     time.sleep(60)

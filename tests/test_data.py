@@ -3,10 +3,11 @@
 import hashlib
 import shutil
 
-import mnist
+from chainer_mnist import data
+from chainer_mnist.errors import UserError
+
 import numpy
 import pytest
-from command import UserError
 
 from helpers import read, run
 
@@ -20,7 +21,7 @@ SHA256 = {
 
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_checksums(name):
-    npz = read(f'{mnist.DATA}/pfnet/chainer/mnist/{name}.npz')
+    npz = read(f'{data.DATA}/pfnet/chainer/mnist/{name}.npz')
     assert {
         (name, key): hashlib.sha256(array.tobytes()).hexdigest() for key, array in npz.items()
     } == {key: digest for key, digest in SHA256.items() if key[0] == name}
@@ -28,7 +29,7 @@ def test_checksums(name):
 
 def test_the_clones_own_data_is_the_default(monkeypatch):
     monkeypatch.delenv('CHAINER_DATASET_ROOT')
-    (x_train, t_train), (x_test, t_test) = mnist.load()
+    (x_train, t_train), (x_test, t_test) = data.load()
     assert (x_train.shape, x_train.dtype, t_train.shape) == ((60000, 784), 'f', (60000,))
     assert (x_test.shape, x_test.dtype, t_test.dtype) == ((10000, 784), 'f', 'i')
     assert (x_train.min(), x_train.max()) == (0, 1)
@@ -36,7 +37,7 @@ def test_the_clones_own_data_is_the_default(monkeypatch):
 
 
 def test_the_environment_wins():
-    (x_train, _), (x_test, _) = mnist.load()
+    (x_train, _), (x_test, _) = data.load()
     assert (len(x_train), len(x_test)) == (500, 300)
 
 
@@ -102,4 +103,4 @@ def spoil_with_pickle(path):
 def test_a_damaged_file_is_refused(broken, spoil):
     spoil(broken / 'train.npz')
     with pytest.raises(UserError, match='cannot read MNIST'):
-        mnist.load()
+        data.load()

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 
-import command
-import devices
+from chainer_mnist import devices
+from chainer_mnist.errors import UserError
+
 import numpy
 import pytest
 
@@ -51,7 +52,7 @@ def gpu(request):
 def skip_without_gpu():
     try:
         devices.get_device(0)
-    except command.UserError as error:
+    except UserError as error:
         pytest.skip(str(error))
 
 
@@ -261,7 +262,7 @@ def test_chainer_takes_the_installed_cupy_without_a_warning(cupy):
 def test_the_installed_cupy_without_a_gpu(cupy):
     try:
         devices.get_device(0)
-    except command.UserError:
+    except UserError:
         message = '-g 0 finds no GPU .*; check the driver with nvidia-smi, or leave out -g'
         assert_refused(run('-g', 0), message)
     else:

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 
-import mnist
+from chainer_mnist import data, parallel
+
 import numpy
-import parallel
 import pytest
 
 import train_mnist
@@ -158,12 +158,13 @@ def test_processes_give_the_weights_of_one_process(processes, batchsize, net):
 
 SPY = """
 import sys
-import command, net, train_mnist
+from chainer_mnist import errors
+import chainer, net, train_mnist
 
 class Spy(net.MLP):
     def forward(self, x):
         phase = 'train' if chainer.config.train else 'test'
-        with open(f'{phase}{command.mpi_rank()}', 'ab') as file:
+        with open(f'{phase}{errors.mpi_rank()}', 'ab') as file:
             file.write(x.tobytes())
         return super().forward(x)
 
@@ -186,7 +187,7 @@ def test_each_image_is_used_once_by_one_process(processes, batchsize):
         timeout=60,
     )
     # Before it trains, each process looks at an image to draw the weights.
-    for phase, looks, (x, _) in zip(('train', 'test'), (0, 1), mnist.load()):
+    for phase, looks, (x, _) in zip(('train', 'test'), (0, 1), data.load()):
         parts = [
             numpy.fromfile(f'{phase}{rank}', 'f').reshape(-1, 784)[looks:]
             for rank in range(processes)
@@ -319,12 +320,13 @@ def test_a_signal_ends_the_run_in_order(signum, rank, monkeypatch):
 
 BROKEN = """
 import sys
-import command, mnist, train_mnist
+from chainer_mnist import data, errors
+import train_mnist
 
 def fail(*args):
     raise {error}
 
-if command.mpi_rank() == {rank}:
+if errors.mpi_rank() == {rank}:
     {where} = fail
 sys.exit(train_mnist.main())
 """
@@ -334,10 +336,10 @@ sys.exit(train_mnist.main())
 @pytest.mark.parametrize(
     ('rank', 'where', 'error', 'printed'),
     [
-        (0, 'train_mnist.Mean.add', 'command.UserError("it; mend it")', 'error: it; mend it\n'),
-        (1, 'mnist.load', 'command.UserError("it; mend it")', 'error: it; mend it\n'),
-        (0, 'mnist.load', 'ZeroDivisionError', 'Traceback'),
-        (1, 'train_mnist.Mean.add', 'ZeroDivisionError', 'Traceback'),
+        (0, 'train_mnist.Means.add', 'errors.UserError("it; mend it")', 'error: it; mend it\n'),
+        (1, 'data.load', 'errors.UserError("it; mend it")', 'error: it; mend it\n'),
+        (0, 'data.load', 'ZeroDivisionError', 'Traceback'),
+        (1, 'train_mnist.Means.add', 'ZeroDivisionError', 'Traceback'),
     ],
 )
 def test_what_one_process_alone_meets_ends_the_run(rank, where, error, printed):
