@@ -1,6 +1,7 @@
 """The data that travels with the repository, and how it is found."""
 
 import hashlib
+import os
 import shutil
 
 from chainer_mnist import data
@@ -9,7 +10,8 @@ from chainer_mnist.errors import UserError
 import numpy
 import pytest
 
-from helpers import read, run
+import predict
+from helpers import main, read, run
 
 SHA256 = {
     ('train', 'x'): '741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757',
@@ -104,3 +106,16 @@ def test_a_damaged_file_is_refused(broken, spoil):
     spoil(broken / 'train.npz')
     with pytest.raises(UserError, match='cannot read MNIST'):
         data.load()
+
+
+@pytest.mark.parametrize('net', ['classifier', 'trainflag'])
+def test_one_image(net, monkeypatch):
+    folder = 'data/pfnet/chainer/mnist'
+    os.makedirs(folder)
+    for name in ('train', 'test'):
+        numpy.savez(f'{folder}/{name}.npz', x=numpy.ones((1, 784), 'u1'), y=numpy.ones(1, 'u1'))
+    monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
+    for b in (1, 10**30):
+        assert main('-e', 2, '-b', b, '-n', net)[::2] == (0, '')
+    assert read('result/mlp.state')['t'] == 2
+    assert main(program=predict)[::2] == (0, '')
