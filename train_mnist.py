@@ -114,7 +114,7 @@ def main(argv=None):
     """Runs the command line: ``argv``, or that of the process. Returns the exit status."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    run = Run(parser, args)
+    run = Run(parser, args)  # what goes on beside the training: see chainer_mnist/run.py
 
     say(f'GPU: {args.gpu}')
     say(f'# unit: {args.unit}')
@@ -151,7 +151,7 @@ def main(argv=None):
     model, optimizer = run.set_up(model, optimizer)
     say(f'# seed: {run.seed}')
     x_train, t_train = run.send(x_train, t_train)
-    x_test, t_test = run.send_share(x_test, t_test)
+    x_test, t_test = run.send(x_test, t_test, share=True)  # of each process, where there are many
 
     def watch(means):
         # Write the computational graph, once

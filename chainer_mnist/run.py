@@ -86,12 +86,13 @@ class Run:
         self._first_update = optimizer.t + 1
         return model, self._optimizer
 
-    def send(self, x, t):
+    def send(self, x, t, share=False):
         """Sends a data set to the device.
 
         Args:
             x (numpy.ndarray): Images, float32, of shape (N, 784).
             t (numpy.ndarray): Labels, int32, of shape (N,).
+            share (bool): Whether to send only what this process shares with others, if any.
 
         Returns:
             list: Both, as arrays of the device.
@@ -101,24 +102,7 @@ class Run:
 
         """
         self._communicator.check_same(t)
-        return self._device.send([x, t])
-
-    def send_share(self, x, t):
-        """Sends this process's share of a data set to the device: all of it where it is alone.
-
-        Args:
-            x (numpy.ndarray): Images, float32, of shape (N, 784).
-            t (numpy.ndarray): Labels, int32, of shape (N,).
-
-        Returns:
-            list: The share, as arrays of the device.
-
-        Raises:
-            UserError: If another process has other data.
-
-        """
-        self._communicator.check_same(t)
-        return self._device.send([self._communicator.share(x), self._communicator.share(t)])
+        return self._device.send([self._communicator.share(a) if share else a for a in (x, t)])
 
     def batches(self, order):
         """Cuts an order of images into mini-batches.
