@@ -59,7 +59,7 @@ class OneProcess:
             arrays (numpy.ndarray): Small arrays that tell one data set from another: the labels.
 
         Raises:
-            UserError: If this process has other data.
+            UserError: If a process has other data.
 
         """
 
@@ -190,10 +190,13 @@ class _ManyProcesses(OneProcess):
 
     def check_same(self, *arrays):
         mine = [array.tobytes() for array in arrays]
-        if mine != list(self.bcast(*mine)):
+        others = self.rank if mine != list(self.bcast(*mine)) else 0
+        others = self._communicator.mpi_comm.allreduce(others, self._mpi.MAX)
+        if others:
             raise UserError(
-                f'process {self.rank} has other data than process 0; '
-                'set CHAINER_DATASET_ROOT alike for all of them'
+                f'process {others} has other data than process 0; '
+                'set CHAINER_DATASET_ROOT alike for all of them',
+                shared=True,
             )
 
     def multi_node(self, optimizer):

@@ -268,10 +268,10 @@ class Run:
 
         """
         left = self._n_epoch - self._optimizer.epoch
-        changes = {'epoch': left, 'seed': self.seed}
+        changes = {'seed': self.seed, 'epoch': left}
         if left < self._args.epoch:  # it has finished an epoch, and so has written a state
             state = os.path.join(self._args.out, snapshot.STATE)
-            changes = {'epoch': left, 'resume': state, 'initmodel': None, 'seed': None}
+            changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
         python = 'python' if shutil.which('python') == sys.executable else sys.executable
         launcher = self._communicator.launcher()
         return self._parser.command([*launcher, python], self._args, changes)

@@ -302,7 +302,7 @@ def test_a_signal_ends_the_run_in_order(signum, rank, monkeypatch):
     again = re.findall('train_mnist.py: interrupted; go on with: mpiexec -n 2 (.*)\n', err)
     assert len(again) == 1
     assert ' -r result/mlp.state -e ' in again[0]
-    assert again[0].endswith(' --communicator naive --noplot')
+    assert again[0].endswith(' --noplot --communicator naive')
     train_here('-r', 'result/mlp.state', '-e', 1)
 
 
