@@ -195,8 +195,7 @@ class _ManyProcesses(OneProcess):
         if others:
             raise UserError(
                 f'process {others} has other data than process 0; '
-                'set CHAINER_DATASET_ROOT alike for all of them',
-                shared=True,
+                'set CHAINER_DATASET_ROOT alike for all of them'
             )
 
     def multi_node(self, optimizer):
