@@ -60,7 +60,7 @@ class Run:
             UserError: If the file or the log cannot be read or does not fit.
 
         """
-        seed = snapshot.load_state(path, optimizer, weights)
+        seed = snapshot.load_state(path, optimizer, weights, self._args.unit)
         if self._args.seed is None and seed is not None:
             self.seed = seed
         self._log = report.load_log(
