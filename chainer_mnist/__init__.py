@@ -7,7 +7,8 @@ failed. The rooms, each with one concern:
 - ``compat``: Chainer 7.8.1 on today's Python, NumPy and CuPy
 - ``run``: what a run has from beginning to end
 - ``snapshot``: what a snapshot holds; ``npz``: how a file that nobody vouches for is read
-- ``data``: MNIST as arrays; ``images``: a person's image in MNIST's form
+- ``data``: MNIST as arrays; ``arrays``: how the files of data sets that nobody vouches for are read
+- ``images``: a person's image in MNIST's form
 - ``report``: progress, the log and the graph; ``pictures``: curves and answers, drawn
 - ``devices``: the CPU or a GPU; ``parallel``: one process or many; ``speed``: a fast loop
 - ``arguments``: the command line; ``streams``: what is printed; ``errors``: a mistake in one line
