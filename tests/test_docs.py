@@ -1,5 +1,6 @@
 """The pages say what is so, as far as a program can tell, and the same in both languages."""
 
+import ast
 import collections
 import doctest
 import re
@@ -8,9 +9,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import chainer_mnist
 
+import chainer
+import chainermn
+import numpy
 import pytest
 
 import predict
@@ -204,6 +209,22 @@ def test_other_code_runs(name):
         env = environment(PYTHONPATH=str(CLONE) if 'net' in code else None)
         done = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_nothing_else_of_numpy_is_missing():
+    """What docs/keeping.md says: one function of Chainer uses what NumPy has no more."""
+    lacking = set()
+    for package in (chainer, chainermn):
+        for path in Path(package.__file__).parent.rglob('*.py'):
+            for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+                of_numpy = getattr(getattr(node, 'value', None), 'id', None) in (
+                    'numpy',
+                    'np',
+                    'xp',
+                )
+                if of_numpy and isinstance(node, ast.Attribute) and not hasattr(numpy, node.attr):
+                    lacking.add((path.name, node.attr))
+    assert lacking <= {('resize_images.py', 'float'), ('_environment_check.py', 'distutils')}
 
 
 def test_the_version_is_the_newest_in_the_changelog():
