@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import train_mnist
-from helpers import command_line, read, run
+from helpers import command_line, read, rewrite, run
 from net import MLP, TrainFlagMLP
 
 UNITS = 6
@@ -73,13 +73,6 @@ def files(trained):
     for name, content in trained.items():
         with open(name, 'wb') as file:
             file.write(content)
-
-
-def rewrite(path, change):
-    content = read(path)
-    change(content)
-    with open(path, 'wb') as file:
-        numpy.savez(file, **content)
 
 
 def assert_refused(flag, path, message, target=None):
