@@ -12,6 +12,7 @@ import warnings
 import zipfile
 
 from chainer_mnist.errors import UserError
+from chainer_mnist.streams import hint
 
 import numpy
 
@@ -39,7 +40,10 @@ def open_npz(path):
             raise UserError(f'{path} is not a file; give the path of a snapshot')
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter('ignore')  # NumPy remarks on files that Python 2 wrote
-            yield Npz(path, archive)
+            npz = Npz(path, archive)
+            yield npz
+        if npz.casts:
+            hint(f'{path} holds {" and ".join(sorted(npz.casts))}: cast to float32')
     except UserError:
         raise
     except OSError as error:
@@ -57,10 +61,16 @@ class Npz:
     """An npz file that is not trusted.
 
     Where it is damaged, its methods raise ``ValueError`` or what zipfile and NumPy raise.
+
+    Attributes:
+        path (str): The file.
+        casts (set): What it holds in place of float32, as text.
+
     """
 
     def __init__(self, path, archive):
         self.path = path
+        self.casts = set()
         self._archive = archive
         self._keys = {name[: -len('.npy')] for name in archive.namelist() if name.endswith('.npy')}
 
@@ -82,7 +92,7 @@ class Npz:
         return {k[len(key) + 1 :] for k in self._keys if k.startswith(f'{key}/')}
 
     def floats(self, key, shape):
-        """Reads a float32 array of a given shape, all of it finite."""
+        """Reads an array of a given shape as float32, all of it finite."""
         if key not in self:
             raise UserError(f'{self.path} holds no {key}; give a file of the same network')
         found, dtype = self.header(key)
@@ -91,15 +101,28 @@ class Npz:
             raise UserError(
                 f'{self.path} holds a network of {units} units, not {shape[0]}; add -u {units}'
             )
-        if (found, dtype) != (shape, numpy.float32):
+        if found != shape or dtype.kind != 'f':
             raise UserError(
                 f'{self.path} holds {key} as {dtype} of shape {found}, not float32 of {shape}; '
                 'give a file of the same network'
             )
-        array = self._array(key, shape, dtype)
+        return self._float32(key, self._array(key, shape, dtype))
+
+    def _float32(self, key, array):
+        """Casts as Chainer does, but not to infinity."""
         if not numpy.isfinite(array).all():
             raise UserError(f'{self.path} holds NaN or infinity in {key}; give an earlier snapshot')
-        return array
+        if array.dtype == numpy.float32:
+            return array
+        self.casts.add(('big-endian ' if array.dtype.str[0] == '>' else '') + array.dtype.name)
+        with numpy.errstate(over='ignore'):
+            cast = array.astype(numpy.float32)
+        if not numpy.isfinite(cast).all():
+            raise UserError(
+                f'{self.path} holds numbers in {key} that are too large for float32; '
+                'give an earlier snapshot'
+            )
+        return cast
 
     def header(self, key):
         """Reads what a member claims to be: its shape and dtype."""
