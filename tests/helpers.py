@@ -42,6 +42,14 @@ def read(path):
         return dict(npz)
 
 
+def rewrite(path, change):
+    """Changes an npz file: ``change`` is called with the dictionary of its arrays."""
+    content = read(path)
+    change(content)
+    with open(path, 'wb') as file:
+        numpy.savez(file, **content)
+
+
 def same(a, b):
     """Whether two npz files hold the same arrays, bit for bit."""
 
