@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from chainer_mnist import graph
+from chainer_mnist import backprop, graph
 from chainer_mnist.adam import Adam
 
 import chainer
@@ -42,6 +42,7 @@ def tuned(units):
             # Every mini-batch has the types of the one before, so that they need no check.
             stack.enter_context(chainer.using_config('type_check', False))
         _replace(stack, chainer.FunctionNode, 'apply', graph.apply)
+        _replace(stack, chainer.Variable, 'backward', backprop.backward)
         yield
 
 
