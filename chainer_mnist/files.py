@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 
 from chainer_mnist.errors import UserError, mpi_rank
 
@@ -24,8 +23,10 @@ def prepare(out):
     """
     try:
         os.makedirs(out, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        # Not by tempfile, which tries one name after another without end where Windows allows none.
+        probe = os.path.join(out, f'{os.getpid()}.tmp')
+        _create(probe).close()
+        os.remove(probe)
     except (OSError, RecursionError) as error:  # makedirs calls itself for each directory
         reason = getattr(error, 'strerror', error)
         raise UserError(
@@ -76,9 +77,7 @@ def write(path, content):
     """
     temporary = f'{path}.tmp'
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)  # of a killed run; or a link or a pipe, which would be followed
-        with open(temporary, 'xb') as file:
+        with _create(temporary) as file:
             file.write(content)
         os.replace(temporary, path)
     except BaseException as error:
@@ -90,3 +89,9 @@ def write(path, content):
                 'with -o; what was written before is whole'
             ) from None
         raise
+
+
+def _create(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)  # of a killed run; or a link or a pipe, which would be followed
+    return open(path, 'xb')
