@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 from chainer_mnist.errors import UserError, mpi_rank
 
@@ -25,8 +26,8 @@ def prepare(out):
         os.makedirs(out, exist_ok=True)
         # Not by tempfile, which tries one name after another without end where Windows allows none.
         probe = os.path.join(out, f'{os.getpid()}.tmp')
-        _create(probe).close()
-        os.remove(probe)
+        open(probe, 'ab').close()
+        _patiently(os.remove, probe)
     except (OSError, RecursionError) as error:  # makedirs calls itself for each directory
         reason = getattr(error, 'strerror', error)
         raise UserError(
@@ -77,21 +78,38 @@ def write(path, content):
     """
     temporary = f'{path}.tmp'
     try:
-        with _create(temporary) as file:
+        with contextlib.suppress(FileNotFoundError):
+            # It is of a killed run; or a link or a pipe, which would be followed.
+            _patiently(os.remove, temporary)
+        with _patiently(open, temporary, 'xb') as file:
             file.write(content)
-        os.replace(temporary, path)
+        _patiently(os.replace, temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
         if isinstance(error, OSError):
+            mend = 'make room'
+            if _is_refused_by_windows(error):
+                mend = 'close the program that has it open, or make it writable,'
             raise UserError(
-                f'cannot write {path}: {error.strerror}; make room or choose another directory '
+                f'cannot write {path}: {error.strerror}; {mend} or choose another directory '
                 'with -o; what was written before is whole'
             ) from None
         raise
 
 
-def _create(path):
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(path)  # of a killed run; or a link or a pipe, which would be followed
-    return open(path, 'xb')
+def _patiently(act, *args):
+    """Tries again for two seconds where Windows refuses, since most programs look in for less."""
+    for pause in (0.01 * 2**i for i in range(8)):
+        try:
+            return act(*args)
+        except PermissionError as error:
+            if not _is_refused_by_windows(error):
+                raise
+        time.sleep(pause)
+    return act(*args)
+
+
+def _is_refused_by_windows(error):
+    """Windows refuses to replace and to remove what another program has open, and its name too."""
+    return os.name == 'nt' and isinstance(error, PermissionError)

@@ -56,6 +56,21 @@ def environment(**variables):
     return {name: value for name, value in env.items() if variables.get(name, '') is not None}
 
 
+def make_pipe(path):
+    """Makes a named pipe. Where the system has none, the test is skipped."""
+    if not hasattr(os, 'mkfifo'):
+        pytest.skip('there are no named pipes here')
+    os.mkfifo(path)
+
+
+def make_link(target, path):
+    """Makes a link. Where Windows does not allow this user to, the test is skipped."""
+    try:
+        os.symlink(target, path)
+    except OSError as error:
+        pytest.skip(f'there can be no link here: {error}')
+
+
 def assert_quiet(done):
     assert (done.returncode, done.stderr) == (0, '')
 
