@@ -4,11 +4,10 @@ import contextlib
 import math
 import os
 import secrets
-import shutil
-import sys
 import time
 
 from chainer_mnist import devices, files, parallel, report, snapshot, speed
+from chainer_mnist.arguments import this_python
 from chainer_mnist.errors import UserError, tell
 from chainer_mnist.process import Interruption
 
@@ -272,6 +271,5 @@ class Run:
         if left < self._args.epoch:  # it has finished an epoch, and so has written a state
             state = os.path.join(self._args.out, snapshot.STATE)
             changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
-        python = 'python' if shutil.which('python') == sys.executable else sys.executable
-        launcher = self._communicator.launcher()
-        return self._parser.command([*launcher, python], self._args, changes)
+        words = [*self._communicator.launcher(), this_python()]
+        return self._parser.command(words, self._args, changes)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,8 +124,37 @@ def assert_same_run(a, b):
 
 
 def start(*words, **options):
+    """Starts ``train_mnist.py``, on Windows with a console of its own."""
+    return start_command(command_line('--noplot', *words), **options)
+
+
+def start_command(words, **options):
     options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **options}
-    return subprocess.Popen(command_line('--noplot', *words), **options)
+    options['creationflags'] = getattr(subprocess, 'CREATE_NO_WINDOW', 0)
+    return subprocess.Popen(words, **options)
+
+
+def send(process, signum):
+    """Sends a signal to a process. Where the system has no such signal, the test is skipped."""
+    if os.name != 'nt':
+        process.send_signal(signum)
+    elif signum == signal.SIGINT:
+        subprocess.run([sys.executable, '-c', CTRL_C, str(process.pid)], check=True)
+    else:
+        process.kill()
+        process.communicate()
+        pytest.skip('Windows has no such signal')
+
+
+# On Windows it goes to all in a console, and so the sender has to go there, and not to heed it.
+CTRL_C = """
+import ctypes, sys
+kernel = ctypes.windll.kernel32
+kernel.FreeConsole()
+assert kernel.AttachConsole(int(sys.argv[1]))
+kernel.SetConsoleCtrlHandler(None, True)
+assert kernel.GenerateConsoleCtrlEvent(0, 0)
+"""
 
 
 def wait_for(process, line):

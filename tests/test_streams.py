@@ -11,6 +11,7 @@ import pytest
 from helpers import command_line, environment, main, read, run, same
 
 
+@pytest.mark.skipif(os.name == 'nt', reason='its shells cannot close a stream')
 @pytest.mark.parametrize('closed', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
 def test_streams_that_are_closed(closed):
     words = command_line('-e', 1, '-s', 1)
