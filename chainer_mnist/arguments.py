@@ -1,6 +1,7 @@
 """The command line: flags, whole numbers and paths, and errors of one line."""
 
 import argparse
+import glob
 import os
 import platform
 import re
@@ -151,6 +152,25 @@ def path(text):
     if not text:
         raise argparse.ArgumentTypeError('the path is empty')
     return os.path.join('.', text) if text.startswith('-') else text
+
+
+def expand(paths):
+    """Expands ``*`` and ``?`` in paths, which the shells of Windows leave to the program.
+
+    Args:
+        paths (list): The paths, strings.
+
+    Returns:
+        list: The paths of the files, in the order of their names where there are several. What no
+        file is called stays as it is.
+
+    """
+    found = []
+    for path in paths:
+        # A bracket is a letter like others there.
+        names = [] if os.path.lexists(path) else sorted(glob.glob(path.replace('[', '[[]')))
+        found += names or [path]
+    return found
 
 
 def whole_number(least=None, most=None):

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from chainer_mnist.arguments import this_python
+from chainer_mnist.arguments import expand, this_python
 
 import pytest
 
@@ -80,6 +80,15 @@ def test_the_command_that_goes_on_keeps_the_name(name):
     again = train_mnist.make_parser().parse_args(words)
     assert os.path.normpath(again.out) == name
     assert os.path.normpath(again.resume) == os.path.join(name, 'mlp.state')
+
+
+def test_wildcards_that_the_shell_leaves_are_expanded():
+    for name in ('2.png', '1.png', '[x]1.png', 'x2.png'):
+        open(name, 'w').close()
+    assert expand(['*.png', 'b']) == ['1.png', '2.png', '[x]1.png', 'x2.png', 'b']
+    assert expand(['[x]?.png', '[x]1.png', '[x]2.png', 'no*']) == (
+        ['[x]1.png', '[x]1.png', '[x]2.png', 'no*']
+    )
 
 
 # Fuzz
