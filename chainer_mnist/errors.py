@@ -2,7 +2,6 @@
 
 import functools
 import os
-import signal
 import sys
 import time
 
@@ -102,7 +101,7 @@ def one_line_errors(prog, less_memory):
                 shared = False
                 message = f'not enough memory; {less_memory}'
             except BrokenPipeError:  # nobody reads on, as after "| head"
-                return 128 + signal.SIGPIPE
+                return 141  # what a shell makes of SIGPIPE, which Windows does not know
             print_error(f'{prog}: error: {message}', shared)
             return 1
 
