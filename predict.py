@@ -11,7 +11,7 @@ import os
 import sys
 
 from chainer_mnist import data, devices, files, report, snapshot
-from chainer_mnist.arguments import ArgumentParser, path, whole_number
+from chainer_mnist.arguments import ArgumentParser, expand, path, whole_number
 from chainer_mnist.errors import UserError, one_line_errors, print_error
 from chainer_mnist.evaluation import evaluation
 from chainer_mnist.match import MOST_UNITS
@@ -180,7 +180,7 @@ def answer(predictor, args):
     except ImportError:
         raise UserError('Pillow is not installed; pip install pillow') from None
     results, status = [], 0
-    for image in args.images:
+    for image in expand(args.images):
         try:
             [probabilities] = predict(predictor, images.read(image)[numpy.newaxis])
         except UserError as error:

@@ -26,8 +26,12 @@ def prepare():
 
 
 def _heeded_signals():
-    """Ctrl-C and SIGTERM. What is ignored, as in a background job of a shell, stays ignored."""
-    signums = (signal.SIGINT, signal.SIGTERM)
+    """Ctrl-C, SIGTERM and, on Windows, Ctrl-Break and the window's end.
+
+    What is ignored, as in a background job of a shell, stays ignored.
+    """
+    names = ('SIGINT', 'SIGTERM', 'SIGBREAK')
+    signums = [getattr(signal, name) for name in names if hasattr(signal, name)]
     return [signum for signum in signums if signal.getsignal(signum) is not signal.SIG_IGN]
 
 
