@@ -30,14 +30,17 @@ UNITS = 50  # in each hidden layer, unless the file says otherwise
 BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
-def make_parser():
+def make_parser(script=__file__):  # python -i forgets it when the script has ended
     """Makes the parser of the command line.
+
+    Args:
+        script (str): The path of this script.
 
     Returns:
         arguments.ArgumentParser: The parser.
 
     """
-    parser = ArgumentParser(__file__, 'Uses what train_mnist.py has trained')
+    parser = ArgumentParser(script, 'Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
     add('images', metavar='IMAGE', nargs='*', type=path,
