@@ -15,6 +15,7 @@ from chainer_mnist import data, process, snapshot
 from chainer_mnist.arguments import ArgumentParser, path, whole_number
 from chainer_mnist.errors import one_line_errors
 from chainer_mnist.evaluation import evaluation
+from chainer_mnist.match import MOST_UNITS
 from chainer_mnist.parallel import COMMUNICATORS
 from chainer_mnist.report import Means
 from chainer_mnist.run import Run
@@ -49,7 +50,7 @@ def make_parser():
         help='where to write (default: %(default)s)')
     add('--resume', '-r', metavar='FILE', type=path,
         help='go on from the training state in FILE')
-    add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS), default=50,
+    add('--unit', '-u', metavar='N', type=whole_number(1, MOST_UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
     add('--net', '-n', choices=('classifier', 'trainflag'), default='classifier',
         help='predictor in L.Classifier, or training-flag framework (default: %(default)s)')
@@ -141,10 +142,10 @@ def main(argv=None):
     evaluate(model, x_train[:1], t_train[:1])
 
     # Init or resume
-    initmodel = args.initmodel or (args.resume and snapshot.weights_beside(args.resume))
+    initmodel = args.initmodel or (args.resume and snapshot.weights_beside(args.resume, model))
     if initmodel:
         say('Load model from', initmodel)
-        snapshot.load_model(initmodel, model)
+        snapshot.load_model(initmodel, model, args.unit)
     if args.resume:
         say('Load optimizer state from', args.resume)
         run.load_state(args.resume, optimizer, weights=not initmodel)

@@ -8,7 +8,7 @@ from chainer_mnist import log, snapshot
 from chainer_mnist.streams import say
 
 
-def load_state(path, optimizer, weights):
+def load_state(path, optimizer, weights, units):
     """Goes on from a training state and the log beside it.
 
     Args:
@@ -16,6 +16,7 @@ def load_state(path, optimizer, weights):
         optimizer (chainer.Optimizer): The optimizer, set up on a model on the CPU whose input size
             is known.
         weights (bool): Whether to read the weights too.
+        units (int): Number of units that the network was made with.
 
     Returns:
         tuple: The seed of the run, an int, or ``None`` if the file holds none; and the records of
@@ -25,7 +26,7 @@ def load_state(path, optimizer, weights):
         UserError: If the file or the log cannot be read or does not fit.
 
     """
-    seed = snapshot.load_state(path, optimizer, weights)
+    seed = snapshot.load_state(path, optimizer, weights, units)
     return seed, _records(os.path.join(os.path.dirname(path), log.NAME), optimizer)
 
 

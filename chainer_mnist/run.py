@@ -56,7 +56,7 @@ class Run:
             UserError: If the file or the log cannot be read or does not fit.
 
         """
-        seed, self._log.records = resume.load_state(path, optimizer, weights)
+        seed, self._log.records = resume.load_state(path, optimizer, weights, self._args.unit)
         if self._args.seed is None and seed is not None:
             self.seed = seed
 

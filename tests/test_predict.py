@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 
-from chainer_mnist import data, snapshot
+from chainer_mnist import data
 from chainer_mnist.errors import UserError
 
 import numpy
@@ -91,8 +91,10 @@ def test_units_have_to_agree_where_they_are_given(model, capsys):
 @pytest.mark.parametrize('shape', [(0, 784), (10**7, 0), (50,), ()])
 def test_units_that_cannot_be(shape):
     numpy.savez('odd', **{'l1/W': numpy.zeros(shape, 'f')})
-    with pytest.raises(UserError, match='is damaged or not a snapshot'):
-        snapshot.units('odd.npz')
+    with pytest.raises(
+        UserError, match=r'odd.npz holds (no l1/b|l1/W as .*); give a file of the same network'
+    ):
+        predict.load_predictor('odd.npz')
 
 
 def test_a_header_alone_does_not_make_a_network():
@@ -104,7 +106,7 @@ def test_a_header_alone_does_not_make_a_network():
             numpy.lib.format.write_array_header_1_0(content, header)
             archive.writestr(name, content.getvalue())
     with pytest.raises(UserError, match='is damaged or not a snapshot'):
-        snapshot.units('odd.npz')
+        predict.load_predictor('odd.npz')
 
 
 def test_weights_that_lead_to_no_numbers(model, capsys):
@@ -120,8 +122,8 @@ def test_weights_that_lead_to_no_numbers(model, capsys):
 
 def test_a_file_without_weights_has_no_units():
     numpy.savez('other', x=numpy.zeros(3))
-    with pytest.raises(UserError, match='holds no weights of an MLP'):
-        snapshot.units('other.npz')
+    with pytest.raises(UserError, match='holds no weights of this network'):
+        predict.load_predictor('other.npz')
 
 
 def test_the_pictures_cannot_be_written(model, capsys):
@@ -132,8 +134,8 @@ def test_the_pictures_cannot_be_written(model, capsys):
 
 
 def test_without_matplotlib_there_are_no_pictures(model, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, 'chainer_mnist.pictures')
-    monkeypatch.delattr('chainer_mnist.pictures')
+    monkeypatch.delitem(sys.modules, 'chainer_mnist.pictures', raising=False)
+    monkeypatch.delattr('chainer_mnist.pictures', raising=False)
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     assert predict.main(['-m', model, '-o', 'out']) == 0
     assert 'test images are wrong' in capsys.readouterr().out
