@@ -11,6 +11,7 @@ import zipfile
 
 from chainer_mnist.errors import UserError
 from chainer_mnist.npz import open_npz
+from chainer_mnist.streams import hint
 
 HDF5 = b'\x89HDF\r\n\x1a\n'
 REWRITE = 'write its weights with numpy.savez, under the names that mlp.model has'
@@ -46,6 +47,8 @@ def open_snapshot(path):
             warnings.simplefilter('ignore')  # NumPy remarks on files that Python 2 wrote
             with _open(path) as stored:
                 yield stored
+        if stored.casts:
+            hint(f'{path} holds {" and ".join(sorted(stored.casts))}')
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes zipfile, NumPy and h5py raise

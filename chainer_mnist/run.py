@@ -56,7 +56,8 @@ class Run:
             UserError: If the file or the log cannot be read or does not fit.
 
         """
-        seed, self._log.records = resume.load_state(path, optimizer, weights, self._args.unit)
+        seed, records = resume.load_state(path, optimizer, weights, self._args.unit)
+        self._log.records = records
         if self._args.seed is None and seed is not None:
             self.seed = seed
 
@@ -72,6 +73,7 @@ class Run:
 
         """
         model, optimizer, self.seed = self._communicator.bcast(model, optimizer, self.seed)
+        snapshot.content_of_state(optimizer, self.seed)  # names that clash are found now
         self._device.use()
         model.to_device(self._device)
         self._model, self._optimizer = model, self._communicator.multi_node(optimizer)

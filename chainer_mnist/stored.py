@@ -1,11 +1,15 @@
 """Arrays in a file that nobody vouches for, whatever its format."""
 
+import math
+import os
+
 from chainer_mnist import trainer
 from chainer_mnist.errors import UserError
 
 import numpy
 
 MOST_TEXT = 2**26  # bytes; NumPy takes four for a character
+MOST_PACKED = 100  # how many times the length of the file an array may have
 
 
 class Stored:
@@ -46,15 +50,21 @@ class Stored:
         return self._header(self._names[key])
 
     def array(self, key):
-        """Reads an array of any shape and type. It takes no more memory than the file holds."""
-        return self._array(self._names[key], *self.header(key))
+        """Reads numbers of any shape: weights for which nothing but the file vouches."""
+        shape, dtype = self.header(key)
+        if dtype.kind not in 'biuf':
+            raise ValueError(f'{key} is not of numbers')
+        # Weights are noise to a compressor: what claims to be far more than the file, lies.
+        if math.prod(shape) * dtype.itemsize > MOST_PACKED * os.path.getsize(self.path):
+            raise ValueError(f'it is too short for {key} of shape {shape}')
+        return self._cast(key, self._found(key), numpy.dtype('f') if dtype.kind == 'f' else dtype)
 
     def count(self, key, most):
         """Reads a whole number, 0 to ``most``."""
         shape, dtype = self.header(key)
         if shape != () or dtype.kind not in 'biu':
             raise ValueError(f'{key} is not a whole number')
-        number = int(self.array(key))
+        number = int(self._found(key))
         if not 0 <= number <= most:
             raise ValueError(f'{key} is {number}')
         return number
@@ -64,11 +74,11 @@ class Stored:
         shape, dtype = self.header(key)
         if shape != () or dtype.kind not in 'SU' or dtype.itemsize > MOST_TEXT:
             raise ValueError(f'{key} is not a text')
-        text = self.array(key)[()]
+        text = self._found(key)[()]
         return text.decode() if dtype.kind == 'S' else str(text)  # Python 2 wrote bytes
 
     def like(self, key, array):
-        """Reads an array of the shape and the type of another one."""
+        """Reads an array of the shape of another one, and casts it to its type."""
         if key not in self:
             raise UserError(f'{self.path} holds no {key}; give a file of the same network')
         shape, dtype = self.header(key)
@@ -79,7 +89,10 @@ class Stored:
                 f'{self.path} holds {key} as {dtype} of shape {shape}, not {array.dtype} of '
                 f'{array.shape}; give a file of the same network'
             )
-        return self._cast(key, self.array(key), array.dtype)
+        return self._cast(key, self._found(key), array.dtype)
+
+    def _found(self, key):
+        return self._array(self._names[key], *self.header(key))
 
     def _cast(self, key, found, dtype):
         """Casts as Chainer does, but to no other numbers."""
@@ -95,5 +108,5 @@ class Stored:
                 'earlier snapshot'
             )
         order = 'big-endian ' if found.dtype.str[0] == '>' else ''
-        self.casts.add(f'{order}{found.dtype.name} is cast to {dtype}')
+        self.casts.add(f'{order}{found.dtype.name}: cast to {dtype}')
         return cast

@@ -9,7 +9,7 @@ import subprocess
 import tracemalloc
 import zipfile
 
-from chainer_mnist import npz, snapshot
+from chainer_mnist import formats, snapshot
 from chainer_mnist.errors import UserError
 
 import chainer.links as L
@@ -202,7 +202,7 @@ def test_a_wrong_array_is_refused(files, trained, flag, name, spoil):
 )
 def test_other_numbers_load_as_chainer_loads_them(files, flag, name, dtype, said, monkeypatch):
     hints = []
-    monkeypatch.setattr(npz, 'hint', hints.append)
+    monkeypatch.setattr(formats, 'hint', hints.append)
     counts = {'f': dtype, 'i': '>i2'}
     rewrite(
         name,

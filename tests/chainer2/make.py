@@ -1,8 +1,8 @@
 """Wrote the files beside it: python make.py TINY, with Chainer 2.1.0 on Python 2.7.
 
 TINY is a folder with train.npz, the first 500 images of MNIST. The network has 4 units. The files
-are those of the tutorial's script after one epoch, and the weights after one epoch more. In trainer/
-there are those of Chainer's Trainer, at the end of its second epoch and after three iterations more,
+are those of the tutorial's script after one epoch, and the weights after one epoch more. Those in
+trainer/ are of Chainer's Trainer: at the end of its second epoch and after three iterations more,
 its log at the end, and the weights after one epoch more than two.
 """
 
