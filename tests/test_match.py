@@ -51,16 +51,18 @@ class Nested(chainer.Chain):
         return x
 
 
-class WithAnAuxiliaryLayer(net.MLP):
+class WithAnAuxiliaryLayer(chainer.Chain):
     """With a layer that is called in training alone, so that the first evaluation does not make it.
 
     And with units that are channels of a convolution.
     """
 
     def __init__(self, n_units, n_out):
-        super().__init__(n_units, n_out)
+        super().__init__()
         with self.init_scope():
             self.l1 = L.Convolution2D(1, n_units, 5, stride=4)
+            self.l2 = L.Linear(None, n_units)
+            self.l3 = L.Linear(None, n_out)
             self.auxiliary = L.Linear(None, n_out)
 
     def forward(self, x):
@@ -105,7 +107,8 @@ def test_a_run_goes_on_to_the_same_bits(network, optimizer, monkeypatch):
 def test_predict_finds_the_number_of_units(network, monkeypatch):
     monkeypatch.setattr(net, 'MLP', network)
     train_here('-e', 1, '-u', 7)
-    assert 7 in {param.size for param in predict.load_predictor('result/mlp.model').params()}
+    predictor = predict.load_predictor('result/mlp.model')
+    assert (7,) in {param.shape for param in predictor.params() if param.array is not None}
     assert main('-m', 'result/mlp.model', '-u', 8, program=predict)[2] == (
         'predict.py: error: result/mlp.model holds a network of 7 units, not 8; add -u 7\n'
     )
