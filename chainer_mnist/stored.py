@@ -47,6 +47,8 @@ class Stored:
 
     def header(self, key):
         """Reads what an array claims to be: its shape and dtype."""
+        if key not in self:
+            raise UserError(f'{self.path} holds no {key}; give another file')
         return self._header(self._names[key])
 
     def array(self, key):
@@ -90,6 +92,12 @@ class Stored:
                 f'{array.shape}; give a file of the same network'
             )
         return self._cast(key, self._found(key), array.dtype)
+
+    def _header(self, name):
+        raise NotImplementedError
+
+    def _array(self, name, shape, dtype):
+        raise NotImplementedError
 
     def _found(self, key):
         return self._array(self._names[key], *self.header(key))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 import re
 import struct
 import subprocess
@@ -120,11 +119,8 @@ def test_what_is_no_file(flag):
 def test_what_is_no_npz(files, flag, name):
     with open('text', 'w') as file:
         file.write('These are not the weights you are looking for.')
-    numpy.save('array.npy', numpy.zeros(3))
-    with open('pickle', 'wb') as file:
-        pickle.dump({}, file)
     open('empty', 'w').close()
-    for path in ('text', 'array.npy', 'pickle', 'empty'):
+    for path in ('text', 'empty'):
         assert_refused(flag, path, NO_SNAPSHOT.format(path))
 
 
@@ -413,7 +409,7 @@ def load_or_refuse(flag, path):
         refusal = str(error)
     if refusal is None:
         return target.content()
-    assert re.fullmatch('.+; (give|add) .+', refusal)
+    assert re.fullmatch('.+; (give|add) .+', refusal, re.S)
     assert target.content() == before
     return None
 
