@@ -90,6 +90,8 @@ def _kind_of_folder(path):
 
 def _kind_of_file(path):
     """Says what a file is that is no npz, and what to do with it, or ``None``."""
+    if zipfile.is_zipfile(path):
+        return _kind_of_archive(path)
     with open(path, 'rb') as file:
         head = file.read(64)
         size = file.seek(0, os.SEEK_END)
@@ -101,7 +103,7 @@ def _kind_of_file(path):
         if head[:1] in b'\x80(c}]' and _is_pickle(file):
             mend = 'where you trust it, load it and write it with chainer.serializers.save_npz'
             return 'a pickle, which can run anything', mend
-    return _kind_of_archive(path) if zipfile.is_zipfile(path) else None
+    return None
 
 
 def _is_pickle(file):

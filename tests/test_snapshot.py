@@ -409,7 +409,7 @@ def load_or_refuse(flag, path):
         refusal = str(error)
     if refusal is None:
         return target.content()
-    assert re.fullmatch('.+; (give|add) .+', refusal, re.S)
+    assert re.fullmatch('.+; (give|add|write|where) .+', refusal, re.S)
     assert target.content() == before
     return None
 
