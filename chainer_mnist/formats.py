@@ -5,6 +5,7 @@ import importlib.util
 import os
 import pickletools
 import re
+import shlex
 import struct
 import warnings
 import zipfile
@@ -64,7 +65,7 @@ def open_snapshot(path):
 
 def _open(path):
     if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe or a device can hang
-        what, mend = _kind_of_folder(path) or ('not a file', 'give the path of a snapshot')
+        what, mend = unpacked(path) or ('not a file', 'give the path of a snapshot')
         raise UserError(f'{path} is {what}; {mend}')
     kind = _kind_of_file(path)
     if kind is None:
@@ -77,14 +78,22 @@ def _open(path):
     raise UserError(f'{path} is {what}; {mend}')
 
 
-def _kind_of_folder(path):
-    """Says what a folder is and what to do with it, or ``None``."""
+def unpacked(path):
+    """Says that a folder is an npz file that was unpacked, if it is one.
+
+    Args:
+        path (str): The folder.
+
+    Returns:
+        tuple: What it is, and what to do, strings; or ``None``.
+
+    """
     if not any(name.endswith('.npy') for _, _, names in os.walk(path) for name in names):
         return None
-    packed = f'../{os.path.basename(os.path.abspath(path))}.npz'
+    packed = shlex.quote(f'../{os.path.basename(os.path.abspath(path))}.npz')
     return (
         'an npz file that was unpacked',
-        f'pack it (cd {path} && python -m zipfile -c {packed} *)',
+        f'pack it (cd {shlex.quote(path)} && python -m zipfile -c {packed} *)',
     )
 
 

@@ -40,7 +40,6 @@ class Target:
         if flag == '-m':
             snapshot.load_model(path, self.model, self.units)
         else:
-            snapshot.weights_beside(path, self.model)
             snapshot.load_state(path, self.optimizer, units=self.units)
 
     def content(self):
