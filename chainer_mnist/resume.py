@@ -1,10 +1,9 @@
 """Goes on from where a run ended, and says how to."""
 
 import os
-import shutil
-import sys
 
 from chainer_mnist import log, snapshot, trainer
+from chainer_mnist.arguments import this_python
 from chainer_mnist.formats import open_snapshot
 from chainer_mnist.streams import say
 
@@ -58,8 +57,7 @@ def command(parser, args, communicator, seed, left):
     if left < args.epoch:  # it has finished an epoch, and so has written a state
         state = os.path.join(args.out, snapshot.STATE)
         changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
-    python = 'python' if shutil.which('python') == sys.executable else sys.executable
-    return parser.command([*communicator.launcher(), python], args, changes)
+    return parser.command([*communicator.launcher(), this_python()], args, changes)
 
 
 def _past(path):
