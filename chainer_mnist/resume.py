@@ -27,11 +27,16 @@ def load_state(path, optimizer, weights, units):
 
     """
     records, counts, ends = _past(path)
+    beside = os.path.join(os.path.dirname(path), log.NAME)
+    records_beside = log.load(beside)
     seed = snapshot.load_state(path, optimizer, weights, units)
     if optimizer.t and not ends:
         say(f'{path} ends within epoch {optimizer.epoch + 1}: go on from the beginning of it')
-    beside = _records(os.path.join(os.path.dirname(path), log.NAME), optimizer)
-    records = max(log.until(records, optimizer.epoch, optimizer.t), beside, key=len)
+    earlier = log.until(records_beside, optimizer.epoch, optimizer.t)
+    if len(earlier) < len(records_beside):
+        later = f'{len(records_beside) - len(earlier)} of {len(records_beside)}'
+        say(f'Leave out {later} records in {beside}: later than the state')
+    records = max(log.until(records, optimizer.epoch, optimizer.t), earlier, key=len)
     if optimizer.epoch == 0 < optimizer.t and not counts:  # plain Chainer does, if it is told to
         optimizer.epoch = log.last_epoch(records)
         if optimizer.epoch == 0:
@@ -75,13 +80,3 @@ def _past(path):
         records = log.parse(stored.text(trainer.LOG)) if trainer.LOG in stored else []
         ends = trainer.ENDS_EPOCH not in stored or stored.count(trainer.ENDS_EPOCH, 1) == 1
         return records, trainer.EPOCH in stored, ends
-
-
-def _records(path, optimizer):
-    """Reads the records of a log that are not later than an optimizer."""
-    records = log.load(path)
-    earlier = log.until(records, optimizer.epoch, optimizer.t)
-    if len(earlier) < len(records):
-        later = len(records) - len(earlier)
-        say(f'Leave out {later} of {len(records)} records in {path}: later than the state')
-    return earlier

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 
-from chainer_mnist import data, snapshot, speed
+from chainer_mnist import data, snapshot
 
 import chainer.links as L
 import numpy
@@ -31,6 +31,7 @@ from helpers import (
     wait_for,
 )
 from net import MLP
+from trainer import plain_run
 
 OLD = CLONE / 'tests' / 'chainer2'
 
@@ -100,16 +101,6 @@ def test_m_takes_every_file_with_either_network(net, name):
 
 
 # Old and foreign
-
-
-def plain_run(model, optimizer, epochs, seed):
-    """Trains as the script does, with plain Chainer alone."""
-    (x, t), _ = data.load()
-    with speed.tuned(50):  # BLAS rounds otherwise with another number of threads
-        for epoch in epochs:
-            order = numpy.random.RandomState([seed, epoch]).permutation(len(x))
-            for i in range(0, len(x), 100):
-                optimizer.update(model, x[order[i : i + 100]], t[order[i : i + 100]])
 
 
 @pytest.mark.parametrize('with_m', [False, True])
