@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -48,6 +49,7 @@ def print_error(line, shared=False):
         if shared:
             return
         time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
+        line += f' (process {mpi_rank()} on {socket.gethostname()})'
     # One line it stays, whatever the names in it hold.
     tell(''.join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 

@@ -7,6 +7,7 @@ and imports neither ChainerMN nor mpi4py.
 import os
 import sys
 
+from chainer_mnist import hosts
 from chainer_mnist.errors import UserError, mpi_rank
 
 import numpy
@@ -181,6 +182,9 @@ class _ManyProcesses(OneProcess):
         self._communicator = chainermn.create_communicator(name)
         self.rank = self._communicator.rank
         self.size = self._communicator.size
+        hosts.check_code(self._communicator.mpi_comm)
+        if self._communicator.inter_size > 1:
+            hosts.watch(self._communicator.mpi_comm)
 
     def gpu(self, gpu):
         return gpu if gpu < 0 else self._communicator.intra_rank
@@ -192,8 +196,7 @@ class _ManyProcesses(OneProcess):
         mine = [array.tobytes() for array in arrays]
         if mine != list(self.bcast(*mine)):
             raise UserError(
-                f'process {self.rank} has other data than process 0; '
-                'set CHAINER_DATASET_ROOT alike for all of them'
+                'the data is not that of process 0; set CHAINER_DATASET_ROOT alike for all of them'
             )
 
     def multi_node(self, optimizer):
