@@ -14,6 +14,7 @@ from chainer_mnist import data, devices, files, report, snapshot
 from chainer_mnist.arguments import ArgumentParser, path, whole_number
 from chainer_mnist.errors import UserError, one_line_errors, print_error
 from chainer_mnist.evaluation import evaluation
+from chainer_mnist.match import MOST_UNITS
 from chainer_mnist.process import prepare
 from chainer_mnist.streams import say
 
@@ -25,6 +26,7 @@ import net
 
 PROG = 'predict.py'
 N_IN, N_OUT = 784, 10  # pixels and digits
+UNITS = 50  # in each hidden layer, unless the file says otherwise
 BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
@@ -47,7 +49,7 @@ def make_parser():
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
     add('--out', '-o', metavar='DIR', type=path, default='result',
         help='where to write the pictures of the test set (default: %(default)s)')
-    add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS),
+    add('--unit', '-u', metavar='N', type=whole_number(1, MOST_UNITS),
         help='units in each hidden layer (default: as many as FILE holds)')
     add('--json', action='store_true',
         help='print JSON')
@@ -75,9 +77,27 @@ def load_predictor(path, unit=None):
     """
     if not os.path.exists(path):
         raise UserError(f'there is no {path}; run train_mnist.py first, or give a model with -m')
-    predictor = net.MLP(unit or snapshot.units(path), N_OUT)
-    predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first call makes the weights
-    snapshot.load_model(path, predictor)
+    predictor = make_predictor(unit or UNITS)
+    if unit is None:
+        unit = snapshot.units(path, predictor, UNITS)
+        predictor = predictor if unit == UNITS else make_predictor(unit)
+    snapshot.load_model(path, predictor, unit)
+    return predictor
+
+
+def make_predictor(unit):
+    """Makes a predictor that has not been trained.
+
+    Args:
+        unit (int): Number of units in each hidden layer.
+
+    Returns:
+        net.MLP: The predictor, on the CPU.
+
+    """
+    predictor = net.MLP(unit, N_OUT)
+    with evaluation(predictor):
+        predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first call makes the weights
     return predictor
 
 

@@ -11,12 +11,12 @@ python train_mnist.py --help                 all options
 import sys
 import time
 
-from chainer_mnist import data, snapshot
+from chainer_mnist import data, process, snapshot
 from chainer_mnist.arguments import ArgumentParser, path, whole_number
 from chainer_mnist.errors import one_line_errors
 from chainer_mnist.evaluation import evaluation
-from chainer_mnist.parallel import ALONE, COMMUNICATORS
-from chainer_mnist.process import prepare
+from chainer_mnist.match import MOST_UNITS
+from chainer_mnist.parallel import COMMUNICATORS
 from chainer_mnist.report import Means
 from chainer_mnist.run import Run
 from chainer_mnist.speed import Adam
@@ -50,7 +50,7 @@ def make_parser():
         help='where to write (default: %(default)s)')
     add('--resume', '-r', metavar='FILE', type=path,
         help='go on from the training state in FILE')
-    add('--unit', '-u', metavar='N', type=whole_number(1, snapshot.MOST_UNITS), default=50,
+    add('--unit', '-u', metavar='N', type=whole_number(1, MOST_UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
     add('--net', '-n', choices=('classifier', 'trainflag'), default='classifier',
         help='predictor in L.Classifier, or training-flag framework (default: %(default)s)')
@@ -65,7 +65,7 @@ def make_parser():
     return parser
 
 
-def train(model, optimizer, x, t, batches, watch=lambda means: None, communicator=ALONE):
+def train(model, optimizer, x, t, batches, watch=lambda means: None):
     """Trains for one epoch.
 
     Args:
@@ -76,10 +76,9 @@ def train(model, optimizer, x, t, batches, watch=lambda means: None, communicato
         t (array): Labels, int32, of shape (N,), there too.
         batches (iterable): The images of each mini-batch by their numbers, int, of shape (n,).
         watch (callable): Called after each mini-batch with the means so far, a ``Means``.
-        communicator (parallel.OneProcess): The processes that share the mini-batches.
 
     Returns:
-        tuple: Mean loss and mean accuracy over the epoch, floats.
+        report.Means: Mean loss and mean accuracy over the images.
 
     """
     means = Means(model.xp)
@@ -88,29 +87,27 @@ def train(model, optimizer, x, t, batches, watch=lambda means: None, communicato
         optimizer.update(model, x[batch], t[batch])
         means.add(model.loss, model.accuracy, len(batch))
         watch(means)
-    return means.get(communicator)
+    return means
 
 
-def evaluate(model, x, t, communicator=ALONE):
+def evaluate(model, x, t):
     """Computes loss and accuracy on a data set, without building a graph.
 
     Args:
         model (chainer.Chain): The model, as in :func:`train`.
         x (array): Images, float32, of shape (N, 784), on the device of the model.
         t (array): Labels, int32, of shape (N,), there too.
-        communicator (parallel.OneProcess): The processes that share the images.
 
     Returns:
-        tuple: Mean loss and mean accuracy, floats.
+        report.Means: Mean loss and mean accuracy over the images.
 
     """
-    x, t = communicator.share(x), communicator.share(t)
     means = Means(model.xp)
     with evaluation(model) as predictor:
         for i in six.moves.range(0, len(x), TEST_BATCHSIZE):
             y, labels = predictor(x[i : i + TEST_BATCHSIZE]), t[i : i + TEST_BATCHSIZE]
             means.add(F.softmax_cross_entropy(y, labels), F.accuracy(y, labels), len(labels))
-    return means.get(communicator)
+    return means
 
 
 @one_line_errors('train_mnist.py', 'choose fewer units (-u) or smaller mini-batches (-b)')
@@ -118,15 +115,14 @@ def main(argv=None):
     """Runs the command line: ``argv``, or that of the process. Returns the exit status."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    run = Run(parser, args)
-    communicator = run.communicator
+    run = Run(parser, args)  # what goes on beside the training: see chainer_mnist/run.py
 
     say(f'GPU: {args.gpu}')
     say(f'# unit: {args.unit}')
     say(f'# Minibatch-size: {args.batchsize}')
     if args.communicator:
-        size = communicator.size
-        say(f'# total Minibatch-size: {size * args.batchsize} (processes: {size})')
+        total = args.batchsize * run.processes
+        say(f'# total Minibatch-size: {total} (processes: {run.processes})')
     say(f'# epoch: {args.epoch}')
     say('')
 
@@ -146,23 +142,24 @@ def main(argv=None):
     evaluate(model, x_train[:1], t_train[:1])
 
     # Init or resume
-    initmodel = args.initmodel or (args.resume and snapshot.weights_beside(args.resume))
+    initmodel = args.initmodel or (args.resume and snapshot.weights_beside(args.resume, model))
     if initmodel:
         say('Load model from', initmodel)
-        snapshot.load_model(initmodel, model)
+        snapshot.load_model(initmodel, model, args.unit)
     if args.resume:
         say('Load optimizer state from', args.resume)
         run.load_state(args.resume, optimizer, weights=not initmodel)
     model, optimizer = run.set_up(model, optimizer)
     say(f'# seed: {run.seed}')
-    x_train, t_train, x_test, t_test = run.send(x_train, t_train, x_test, t_test)
+    x_train, t_train = run.send(x_train, t_train)
+    x_test, t_test = run.send(x_test, t_test, share=True)  # of each process, where there are many
 
     def watch(means):
-        # graph: written once, at the first iteration
-        if run.wants_graph():
+        # Write the computational graph, once
+        if run.is_at_first_iteration():
             run.save_graph()
             say('graph generated')
-        run.show(means)
+        run.watch(means)
 
     # Learning loop
     with run.training():
@@ -173,14 +170,13 @@ def main(argv=None):
             perm = numpy.random.permutation(len(x_train))
             with run.progress(epoch, len(perm)):
                 start = time.perf_counter()
-                loss, accuracy = train(
-                    model, optimizer, x_train, t_train, run.batches(perm), watch, communicator
-                )
+                means = train(model, optimizer, x_train, t_train, run.batches(perm), watch)
+                loss, accuracy = run.mean(means)
                 throughput = len(perm) / (time.perf_counter() - start)
             say(f'train mean loss={loss}, accuracy={accuracy}, throughput={throughput} images/sec')
 
             # evaluation
-            test_loss, test_accuracy = evaluate(model, x_test, t_test, communicator)
+            test_loss, test_accuracy = run.mean(evaluate(model, x_test, t_test))
             say(f'test  mean loss={test_loss}, accuracy={test_accuracy}')
             run.end_epoch((loss, accuracy), (test_loss, test_accuracy))
 
@@ -195,5 +191,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    prepare()
+    process.prepare()
     sys.exit(main())

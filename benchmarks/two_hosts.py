@@ -164,12 +164,13 @@ class TwoHosts:
         self._hosts[host].kill()
         self._hosts[host].wait()
 
-    def mpiexec(self, *words, processes=2, **options):
+    def mpiexec(self, *words, processes=2, env=(), **options):
         """Starts ``mpiexec`` on host 0, with as many processes on each host as on the other.
 
         Args:
             words (str): The command to run.
             processes (int): Number of processes.
+            env (dict): Variables to set.
             options: Options of ``subprocess.Popen``.
 
         Returns:
@@ -183,6 +184,7 @@ class TwoHosts:
         env = {
             'OPENBLAS_NUM_THREADS': '1',
             **os.environ,
+            **dict(env),
             'PATH': PATH,
             'HYDRA_LAUNCHER_EXTRA_ARGS': f'-F {self.folder}/ssh_config',
         }

@@ -50,12 +50,12 @@ class ArgumentParser(argparse.ArgumentParser):
         # The script is called as it was, where it was called by its name.
         called = os.path.basename(sys.argv[0]) == self.prog
         words = [*before, sys.argv[0] if called else self._script]
-        options = {**vars(args), **changes}
-        for action in self._actions:
-            value = options.get(action.dest)
-            if action.dest in changes or value != action.default:
-                flag = max(action.option_strings, key=len)
-                words += [] if value is None else [flag] if value is True else [flag, str(value)]
+        flags = {action.dest: sorted(action.option_strings, key=len) for action in self._actions}
+        for name, value in changes.items():
+            words += [] if value is None else [flags[name][0], str(value)]
+        for name, value in vars(args).items():
+            if name not in changes and value != self.get_default(name):
+                words += [flags[name][-1], *([] if value is True else [str(value)])]
         return shlex.join(words)
 
     def parse_args(self, args=None, namespace=None):

@@ -28,8 +28,9 @@ def mend():
     if 'chainer' not in sys.modules:
         # An import of Chainer that has failed leaves half of its modules behind. The next one would
         # take them for whole.
-        for name in [name for name in sys.modules if name.startswith(('chainer.', 'chainerx'))]:
-            del sys.modules[name]
+        for name in list(sys.modules):
+            if name.split('.')[0] in ('chainer', 'chainermn', 'chainerx'):
+                del sys.modules[name]
 
     check = types.ModuleType('chainer._environment_check')
     check.check = lambda: None  # type: ignore[attr-defined]

@@ -57,15 +57,20 @@ class Npz:
     """An npz file that is not trusted.
 
     Where it is damaged, its methods raise ``ValueError`` or what zipfile and NumPy raise.
+
+    Attributes:
+        path (str): The file.
+        keys (set): The names of its arrays.
+
     """
 
     def __init__(self, path, archive):
         self.path = path
         self._archive = archive
-        self._keys = {name[: -len('.npy')] for name in archive.namelist() if name.endswith('.npy')}
+        self.keys = {name[: -len('.npy')] for name in archive.namelist() if name.endswith('.npy')}
 
     def __contains__(self, key):
-        return key in self._keys
+        return key in self.keys
 
     def count(self, key, most):
         """Reads a whole number, 0 to ``most``."""
@@ -79,27 +84,28 @@ class Npz:
 
     def under(self, key):
         """The names that stand under ``key``: those of an optimizer's state."""
-        return {k[len(key) + 1 :] for k in self._keys if k.startswith(f'{key}/')}
+        return {k[len(key) + 1 :] for k in self.keys if k.startswith(f'{key}/')}
 
-    def floats(self, key, shape):
-        """Reads a float32 array of a given shape, all of it finite."""
+    def like(self, key, array):
+        """Reads an array of the shape and the type of another one."""
         if key not in self:
             raise UserError(f'{self.path} holds no {key}; give a file of the same network')
-        found, dtype = self.header(key)
-        if 'l1/W' in key and found[1:] == shape[1:] and 0 < found[0] != shape[0]:
-            units = found[0]
+        shape, dtype = self.header(key)
+        if array.shape == () and array.dtype.kind in 'iu':
+            return self.count(key, numpy.iinfo(array.dtype).max)
+        if (shape, dtype) != (array.shape, array.dtype):
             raise UserError(
-                f'{self.path} holds a network of {units} units, not {shape[0]}; add -u {units}'
+                f'{self.path} holds {key} as {dtype} of shape {shape}, not {array.dtype} of '
+                f'{array.shape}; give a file of the same network'
             )
-        if (found, dtype) != (shape, numpy.float32):
-            raise UserError(
-                f'{self.path} holds {key} as {dtype} of shape {found}, not float32 of {shape}; '
-                'give a file of the same network'
-            )
-        array = self._array(key, shape, dtype)
-        if not numpy.isfinite(array).all():
+        found = self._array(key, shape, dtype)
+        if dtype.kind == 'f' and not numpy.isfinite(found).all():
             raise UserError(f'{self.path} holds NaN or infinity in {key}; give an earlier snapshot')
-        return array
+        return found
+
+    def array(self, key):
+        """Reads an array of any shape and type. It takes no more memory than the file holds."""
+        return self._array(key, *self.header(key))
 
     def header(self, key):
         """Reads what a member claims to be: its shape and dtype."""

@@ -60,7 +60,7 @@ class OneProcess:
             arrays (numpy.ndarray): Small arrays that tell one data set from another: the labels.
 
         Raises:
-            UserError: If this process has other data.
+            UserError: If a process has other data.
 
         """
 
@@ -183,8 +183,8 @@ class _ManyProcesses(OneProcess):
         self.rank = self._communicator.rank
         self.size = self._communicator.size
         hosts.check_code(self._communicator.mpi_comm)
-        if self._communicator.inter_size > 1:
-            hosts.watch(self._communicator.mpi_comm)
+        several = self._communicator.inter_size > 1
+        self._watch = hosts.Watch(self._communicator.mpi_comm) if several else None
 
     def gpu(self, gpu):
         return gpu if gpu < 0 else self._communicator.intra_rank
@@ -194,9 +194,13 @@ class _ManyProcesses(OneProcess):
 
     def check_same(self, *arrays):
         mine = [array.tobytes() for array in arrays]
-        if mine != list(self.bcast(*mine)):
+        others = self.rank if mine != list(self.bcast(*mine)) else 0
+        others = self._communicator.mpi_comm.allreduce(others, self._mpi.MAX)
+        if others:
             raise UserError(
-                'the data is not that of process 0; set CHAINER_DATASET_ROOT alike for all of them'
+                f'process {others} has other data than process 0; '
+                'set CHAINER_DATASET_ROOT alike for all of them',
+                shared=True,
             )
 
     def multi_node(self, optimizer):
@@ -225,6 +229,8 @@ class _ManyProcesses(OneProcess):
         return ['mpiexec', '-n', str(self.size)]
 
     def end(self):
+        if self._watch:
+            self._watch.end()
         self._mpi.Finalize()
 
 

@@ -27,7 +27,7 @@ class Run:
             read are taken out.
 
     Attributes:
-        communicator (parallel.OneProcess): The processes.
+        processes (int): Number of processes.
         seed (int): The seed of the weights and of the order of the images.
 
     Raises:
@@ -37,14 +37,15 @@ class Run:
 
     def __init__(self, parser, args):
         self._parser, self._args = parser, args
-        self.communicator = parallel.get_communicator(args.communicator, args.gpu)
-        self._device = devices.get_device(self.communicator.gpu(args.gpu))
+        self._communicator = parallel.get_communicator(args.communicator, args.gpu)
+        self._device = devices.get_device(self._communicator.gpu(args.gpu))
         self.seed = secrets.randbits(32) if args.seed is None else args.seed
-        self._speaks = self.communicator.rank == 0
+        self.processes = self._communicator.size
+        self._speaks = self._communicator.rank == 0
         if not self._speaks:
             args.initmodel = args.resume = None
         self._log = []
-        self._interruption = Interruption(self.communicator.agree)
+        self._interruption = Interruption(self._communicator.agree)
 
     def load_state(self, path, optimizer, weights):
         """Goes on from a training state: reads it, its seed and the log beside it.
@@ -59,7 +60,7 @@ class Run:
             UserError: If the file or the log cannot be read or does not fit.
 
         """
-        seed = snapshot.load_state(path, optimizer, weights)
+        seed = snapshot.load_state(path, optimizer, weights, self._args.unit)
         if self._args.seed is None and seed is not None:
             self.seed = seed
         self._log = report.load_log(
@@ -77,29 +78,31 @@ class Run:
             tuple: The model and the optimizer to go on with.
 
         """
-        model, optimizer, self.seed = self.communicator.bcast(model, optimizer, self.seed)
+        model, optimizer, self.seed = self._communicator.bcast(model, optimizer, self.seed)
         self._device.use()
         model.to_device(self._device)
-        self._model, self._optimizer = model, self.communicator.multi_node(optimizer)
+        self._model, self._optimizer = model, self._communicator.multi_node(optimizer)
         self._n_epoch = optimizer.epoch + self._args.epoch
         self._first_update = optimizer.t + 1
         return model, self._optimizer
 
-    def send(self, *arrays):
-        """Sends the data set to the device.
+    def send(self, x, t, share=False):
+        """Sends a data set to the device.
 
         Args:
-            arrays (numpy.ndarray): Images, float32, and labels, int32.
+            x (numpy.ndarray): Images, float32, of shape (N, 784).
+            t (numpy.ndarray): Labels, int32, of shape (N,).
+            share (bool): Whether to send only what this process shares with others, if any.
 
         Returns:
-            list: The arrays, there.
+            list: Both, as arrays of the device.
 
         Raises:
             UserError: If another process has other data.
 
         """
-        self.communicator.check_same(*(array for array in arrays if array.ndim == 1))
-        return self._device.send(arrays)
+        self._communicator.check_same(t)
+        return self._device.send([self._communicator.share(a) if share else a for a in (x, t)])
 
     def batches(self, order):
         """Cuts an order of images into mini-batches.
@@ -111,7 +114,7 @@ class Run:
             iterable: This process's share of each mini-batch, arrays on the device.
 
         """
-        return self.communicator.batches(self._device.send(order), self._args.batchsize)
+        return self._communicator.batches(self._device.send(order), self._args.batchsize)
 
     @contextlib.contextmanager
     def training(self):
@@ -155,10 +158,10 @@ class Run:
             images (int): Number of images in it.
 
         """
-        with report.Progress(epoch, self._n_epoch, images, self.communicator.size) as self._bar:
+        with report.Progress(epoch, self._n_epoch, images, self.processes) as self._bar:
             yield
 
-    def show(self, means):
+    def watch(self, means):
         """Shows the progress after a mini-batch, and ends the training if a signal has come.
 
         Args:
@@ -168,9 +171,21 @@ class Run:
         self._bar.show(means)
         self._interruption.check()
 
-    def wants_graph(self):
-        """Says whether the graph is to be written: at the first iteration."""
-        return self._speaks and self._optimizer.t == self._first_update
+    def mean(self, means):
+        """Waits for the device and takes means over all processes, which all have to call this.
+
+        Args:
+            means (report.Means): The means in this process.
+
+        Returns:
+            tuple: Loss and accuracy, floats.
+
+        """
+        return means.get(self._communicator)
+
+    def is_at_first_iteration(self):
+        """Says whether the last update was the first of the run."""
+        return self._optimizer.t == self._first_update
 
     def save_graph(self):
         """Writes the computational graph of the loss.
@@ -179,7 +194,8 @@ class Run:
             UserError: If the file cannot be written.
 
         """
-        report.save_graph(self._args.out, self._model.loss)
+        if self._speaks:
+            report.save_graph(self._args.out, self._model.loss)
 
     def end_epoch(self, train, test):
         """Keeps the log, and snapshots of all epochs but the last, which the script saves.
@@ -241,7 +257,7 @@ class Run:
             tell(f'{self._parser.prog}: interrupted; go on with: {self.command_to_go_on()}')
         if self._speaks and not self._args.noplot:
             report.save_pictures(self._args.out, self._log)
-        self.communicator.end()
+        self._communicator.end()
         return 0 if signum is None else 128 + signum
 
     def command_to_go_on(self):
@@ -252,10 +268,10 @@ class Run:
 
         """
         left = self._n_epoch - self._optimizer.epoch
-        changes = {'epoch': left, 'seed': self.seed}
+        changes = {'seed': self.seed, 'epoch': left}
         if left < self._args.epoch:  # it has finished an epoch, and so has written a state
             state = os.path.join(self._args.out, snapshot.STATE)
-            changes = {'epoch': left, 'resume': state, 'initmodel': None, 'seed': None}
+            changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
         python = 'python' if shutil.which('python') == sys.executable else sys.executable
-        launcher = self.communicator.launcher()
+        launcher = self._communicator.launcher()
         return self._parser.command([*launcher, python], self._args, changes)

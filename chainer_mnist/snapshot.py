@@ -1,12 +1,13 @@
 """Writes and reads models and the training state, as npz files that plain Chainer can read.
 
+Names and shapes are those of the model that is handed in, whatever network it is.
 A model or an optimizer is filled only when the whole file has proved good.
 """
 
 import io
 import os
 
-from chainer_mnist import files
+from chainer_mnist import files, match
 from chainer_mnist.errors import UserError
 from chainer_mnist.npz import open_npz
 
@@ -17,12 +18,11 @@ CLASSIFIER = 'classifier.model'
 PREDICTOR = 'mlp.model'
 STATE = 'mlp.state'
 
-# How the keys of the weights begin in a file, and what --net calls such a network.
-NETS = {'predictor/': 'classifier', '': 'trainflag'}
+# Means of squares in the optimizers' states. Beside an m, v is one too.
+SQUARES = {'h', 'ms', 'msdx', 'msg', 'vhat'}
 
 # NumPy takes 32 bits for a seed. The others only keep nonsense out.
 MOST_SEED = 2**32 - 1
-MOST_UNITS = 10**6
 MOST_EPOCHS = 10**9
 MOST_UPDATES = 10**15
 
@@ -38,8 +38,8 @@ def save_model(out, model):
         UserError: If a file cannot be written.
 
     """
-    weights = _serialize(_predictor(model))
-    _save(os.path.join(out, CLASSIFIER), {f'predictor/{key}': w for key, w in weights.items()})
+    weights = match.serialize(_predictor(model))
+    _save(os.path.join(out, CLASSIFIER), {match.PREFIX + key: w for key, w in weights.items()})
     _save(os.path.join(out, PREDICTOR), weights)
 
 
@@ -48,54 +48,39 @@ def save_state(out, optimizer, seed):
 
     Args:
         out (str): The directory to write to.
-        optimizer (chainer.optimizers.Adam): The optimizer, set up on the model, on any device.
+        optimizer (chainer.Optimizer): The optimizer, set up on the model, on any device.
         seed (int): The seed of the run.
 
     Raises:
         UserError: If the file cannot be written.
 
     """
-    state = {**_serialize(optimizer), **_serialize(optimizer.target)}
+    state = {**match.serialize(optimizer), **match.serialize(optimizer.target)}
     _save(os.path.join(out, STATE), {**state, 'seed': seed})
 
 
-def load_model(path, model):
+def load_model(path, model, units=None):
     """Reads weights into a network.
 
     Args:
-        path (str): A file with the weights of a classifier or of a predictor.
+        path (str): A file with the weights of a classifier or of a predictor, or with a training
+            state that holds them.
         model (chainer.Chain): A classifier or a network that predicts, on the CPU, its input size
             known.
+        units (int): Number of units that the network was made with.
 
     Raises:
         UserError: If the file cannot be read or does not fit. The network is then as it was.
 
     """
     predictor = _predictor(model)
+    like = match.arrays_of(predictor)
     with open_npz(path) as npz:
-        weights = _weights(npz, _serialize(predictor), _prefix(npz))
-    serializers.NpzDeserializer(weights).load(predictor)
+        weights = _weights(npz, like, match.find_prefix(npz, like), units)
+    _load(predictor, weights)
 
 
-def units(path):
-    """Says how large the network is that a file belongs to.
-
-    Args:
-        path (str): A file with the weights of a classifier or of a predictor, or with the state of
-            a training.
-
-    Returns:
-        int: Number of units in each hidden layer.
-
-    Raises:
-        UserError: If the file cannot be read or holds no weights.
-
-    """
-    with open_npz(path) as npz:
-        return _units(npz)
-
-
-def load_state(path, optimizer, weights=True):
+def load_state(path, optimizer, weights=True, units=None):
     """Reads the training state into an optimizer and its model.
 
     States by plain Chainer load too. They lack the seed, and those of Chainer v2 count updates
@@ -103,9 +88,10 @@ def load_state(path, optimizer, weights=True):
 
     Args:
         path (str): The file.
-        optimizer (chainer.optimizers.Adam): The optimizer, set up on a model on the CPU whose
-            input size is known.
+        optimizer (chainer.Optimizer): The optimizer, set up on a model on the CPU whose input size
+            is known, and not used yet.
         weights (bool): Whether to read the weights too.
+        units (int): Number of units that the network was made with.
 
     Returns:
         int: The seed of the run, or ``None`` if the file holds none.
@@ -115,27 +101,25 @@ def load_state(path, optimizer, weights=True):
             were.
 
     """
-    like = _serialize(optimizer.target)
+    like = match.arrays_of(optimizer.target)
     with open_npz(path) as npz:
-        _check_is_state(npz, like)
+        match.check_net(npz, like)
         state = {'t': npz.count('t', MOST_UPDATES), 'epoch': npz.count('epoch', MOST_EPOCHS)}
-        for key, w in like.items():
-            state.update(_adam(npz, key, w.shape, state['t']))
-        if weights:
-            state.update(_weights(npz, like))
+        state.update(_rules(npz, optimizer, state['t'], units))
+        content = _weights(npz, like, '', units) if weights else None
         seed = npz.count('seed', MOST_SEED) if 'seed' in npz else None
-    deserializer = serializers.NpzDeserializer({k: numpy.asarray(v) for k, v in state.items()})
-    deserializer.load(optimizer)
+    _load(optimizer, state)
     if weights:
-        deserializer.load(optimizer.target)
+        _load(optimizer.target, content)
     return seed
 
 
-def weights_beside(path):
+def weights_beside(path, model):
     """Says where the weights are that belong to a training state.
 
     Args:
         path (str): A file with a training state.
+        model (chainer.Chain): The model that they are for.
 
     Returns:
         str: ``None`` if the file itself holds them, which those of this project do. The path of
@@ -146,9 +130,11 @@ def weights_beside(path):
         UserError: If the file cannot be read, or there are no weights in either place.
 
     """
+    keys = match.arrays_of(_predictor(model))
     with open_npz(path) as npz:
-        if any(f'{prefix}l1/W' in npz for prefix in NETS):
+        if any(prefix + key in npz for key in keys for prefix in (match.PREFIX, '')):
             return None
+        match.check_net(npz, match.arrays_of(model))
     beside = os.path.join(os.path.dirname(path), CLASSIFIER)
     if os.path.isfile(beside):
         return beside
@@ -157,12 +143,35 @@ def weights_beside(path):
     )
 
 
-def _serialize(target):
-    serializer = serializers.DictionarySerializer()
-    serializer.save(target)
-    # Chainer keeps names in sets, whose order changes from process to process. In this order, the
-    # first layer comes first: it tells best what is wrong with a file.
-    return dict(sorted(serializer.target.items()))
+def units(path, model, units):
+    """Finds out with how many units a network has to be made to fit a file.
+
+    Args:
+        path (str): A file as :func:`load_model` reads it.
+        model (chainer.Chain): The network, made with ``units``, its input size known.
+        units (int): The number of units of the model.
+
+    Returns:
+        int: The number that fits, or ``units`` where it is not the units that differ.
+
+    Raises:
+        UserError: If the file cannot be read.
+
+    """
+    like = match.arrays_of(_predictor(model))
+    with open_npz(path) as npz:
+        prefix = match.find_prefix(npz, like)
+        arrays = {prefix + key: array for key, array in like.items()}
+        found = match.find_units(npz, arrays, units)
+        # A header alone could make a small file ask for a network that takes all memory.
+        for key in arrays if found else ():
+            if arrays[key] is not None:
+                npz.array(key)
+    return found or units
+
+
+def _predictor(model):
+    return getattr(model, 'predictor', model)
 
 
 def _save(path, content):
@@ -175,55 +184,44 @@ def _save(path, content):
     files.write(path, buffer.getvalue())
 
 
-def _predictor(model):
-    return getattr(model, 'predictor', model)
+def _load(target, content):
+    # Chainer wants to read of everything, and takes None for what has not been made yet.
+    content = {**dict.fromkeys(match.serialize(target)), **content}
+    arrays = {key: numpy.asarray(value) for key, value in content.items()}
+    serializers.NpzDeserializer(arrays).load(target)
 
 
-def _prefix(npz):
-    """Finds out how the keys of the weights begin."""
-    for prefix in NETS:
-        if f'{prefix}l1/W' in npz:
-            return prefix
-    raise UserError(f'{npz.path} holds no weights of an MLP; give -m a file like {CLASSIFIER}')
+def _weights(npz, like, prefix, units):
+    """Reads weights and persistent values with the keys and shapes of those in ``like``."""
+    arrays = {prefix + key: array for key, array in like.items()}
+    match.check_names(npz, arrays)
+    match.check_units(npz, arrays, units)
+    return {
+        key: array if array is None else npz.like(prefix + key, array)
+        for key, array in like.items()
+    }
 
 
-def _units(npz):
-    """Reads the number of units in each hidden layer."""
-    prefix = _prefix(npz)
-    shape, _ = npz.header(f'{prefix}l1/W')
-    if len(shape) != 2 or not 1 <= shape[0] <= MOST_UNITS:
-        raise ValueError(f'l1/W has the shape {shape}')
-    # A header alone could make a small file ask for a network that takes all memory.
-    npz.floats(f'{prefix}l2/W', (shape[0], shape[0]))
-    return shape[0]
-
-
-def _check_is_state(npz, like):
-    """Checks that the file is Adam's state for the network with the weights ``like``."""
-    prefix = next((p for p in NETS if npz.under(f'{p}l1/W')), None)
-    if prefix is None:
-        raise UserError(f'{npz.path} holds no training state; give -r a file like {STATE}')
-    if f'{prefix}l1/W' not in like:
-        net = NETS[prefix]
-        raise UserError(f'{npz.path} is a state of the network {net}; add --net {net}')
-    for key in like:
-        if not npz.under(key) <= {'t', 'm', 'v'}:
-            raise UserError(f'{npz.path} is a state of another optimizer; give one of Adam')
-
-
-def _adam(npz, key, shape, updates):
-    """Reads what Adam keeps for the parameter ``key`` after so many updates in all."""
+def _rules(npz, optimizer, updates, units):
+    """Reads what the optimizer keeps of each parameter, after so many updates in all."""
+    states = match.states_of(optimizer)
     # Up to Chainer v3.2 only the optimizer as a whole counts its updates in a snapshot.
-    t = npz.count(f'{key}/t', MOST_UPDATES) if f'{key}/t' in npz else updates
-    if t == 0 and not npz.under(key) & {'m', 'v'}:  # Adam makes them at the first update
-        m, v = numpy.zeros(shape, numpy.float32), numpy.zeros(shape, numpy.float32)
-    else:
-        m, v = (npz.floats(f'{key}/{name}', shape) for name in 'mv')
-    if (v < 0).any():
-        raise ValueError(f'{key}/v is negative')
-    return {f'{key}/t': t, f'{key}/m': m, f'{key}/v': v}
-
-
-def _weights(npz, like, prefix=''):
-    """Reads weights with the keys and shapes of those in ``like``."""
-    return {key: npz.floats(prefix + key, w.shape) for key, w in like.items()}
+    counts = {
+        key: npz.count(f'{key}/t', MOST_UPDATES) if f'{key}/t' in npz else updates for key in states
+    }
+    # Nothing is kept before the first update, nor of what no call has initialized.
+    kept = {
+        key: first
+        for key, first in states.items()
+        if npz.under(key) - {'t'} or (counts[key] and all(a is not None for a in first.values()))
+    }
+    match.check_optimizer(npz, kept, optimizer)
+    like = {f'{key}/{name}': array for key in kept for name, array in kept[key].items()}
+    match.check_units(npz, like, units)
+    state = {f'{key}/{name}': None for key, first in states.items() for name in first}
+    for key, array in like.items():
+        state[key] = npz.like(key, array)
+        param, _, name = key.rpartition('/')
+        if (name in SQUARES or (name == 'v' and 'm' in kept[param])) and (state[key] < 0).any():
+            raise ValueError(f'{key} is negative')
+    return {**state, **{f'{key}/t': t for key, t in counts.items()}}

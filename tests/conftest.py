@@ -3,11 +3,15 @@
 import os
 import shutil
 import signal
+import subprocess
 
 from chainer_mnist import data
 
 import numpy
 import pytest
+
+import predict
+from helpers import command_line
 
 # Where a shell has started the tests in the background, Ctrl-C is ignored, and what the tests start
 # would ignore it too.
@@ -43,3 +47,23 @@ def bound_by_permissions():
     if shutil.which('setpriv') is None:
         pytest.skip('root may write everywhere, and there is no setpriv to hinder it')
     return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
+
+
+@pytest.fixture(scope='session')
+def whole_mnist():
+    """The environment for processes that use the whole MNIST."""
+    return {k: v for k, v in os.environ.items() if k != 'CHAINER_DATASET_ROOT'}
+
+
+@pytest.fixture(scope='session')
+def model(tmp_path_factory, whole_mnist):
+    """The path of a model that has seen the whole MNIST once."""
+    out = tmp_path_factory.mktemp('trained')
+    words = command_line('-e', 1, '-s', 0, '-o', out, '--noplot')
+    subprocess.run(words, env=whole_mnist, check=True, capture_output=True)
+    return str(out / 'mlp.model')
+
+
+@pytest.fixture(scope='session')
+def predictor(model):
+    return predict.load_predictor(model)

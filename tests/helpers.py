@@ -1,10 +1,17 @@
 """The real command line as a process, and what it leaves behind."""
 
+import contextlib
+import io
+import json
+import os
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy
+import pytest
 
 import train_mnist
 
@@ -37,8 +44,136 @@ def read(path):
 
 def same(a, b):
     """Whether two npz files hold the same arrays, bit for bit."""
-    a, b = read(a), read(b)
-    return a.keys() == b.keys() and all(
-        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and a[k].tobytes() == b[k].tobytes()
-        for k in a
+
+    def content(path):
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    return content(a) == content(b)
+
+
+def environment(**variables):
+    """This process's environment with some variables set, or removed where they are ``None``."""
+    env = {**os.environ, **{name: value for name, value in variables.items() if value is not None}}
+    return {name: value for name, value in env.items() if variables.get(name, '') is not None}
+
+
+def assert_quiet(done):
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def main(*words, program=train_mnist):
+    """Runs a command within this process. Returns its status, and what it printed on each stream.
+
+    The streams take every name, as those of a process do.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8', 'backslashreplace') for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = program.main([str(word) for word in words])
+    printed = []
+    for stream in (out, err):
+        stream.seek(0)
+        printed.append(stream.read())
+    return (status, *printed)
+
+
+def tree():
+    """All that stands under the current directory, with content and time of change."""
+    return {
+        path: (os.path.isfile(path) and open(path, 'rb').read(), os.stat(path).st_mtime_ns)
+        for folder, _, names in os.walk('.')
+        for path in (folder, *(os.path.join(folder, name) for name in names))
+    }
+
+
+def assert_refused(words, status, message):
+    before = tree()
+    done = run(*words)
+    assert done.returncode == status
+    assert re.fullmatch(f'train_mnist.py: error: {message}\n', done.stderr), done.stderr
+    assert 'epoch 1' not in done.stdout
+    assert tree() == before
+
+
+def log_of(out):
+    with open(f'{out}/log') as file:
+        return json.load(file)
+
+
+def assert_same_run(a, b):
+    """Asserts that two directories hold the same run, times apart."""
+    for name in FILES:
+        assert same(f'{a}/{name}', f'{b}/{name}'), name
+    for one, other in zip(log_of(a), log_of(b)):
+        assert {**one, 'elapsed_time': 0} == {**other, 'elapsed_time': 0}
+    assert len(log_of(a)) == len(log_of(b))
+
+
+def start(*words, **options):
+    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **options}
+    return subprocess.Popen(command_line('--noplot', *words), **options)
+
+
+def wait_for(process, line):
+    for printed in process.stdout:
+        if printed == line + '\n':
+            return
+    pytest.fail(f'{line!r} was never printed: {process.stderr.read()}')
+
+
+def content_of(out):
+    return {name: (out / name).read_bytes() for name in [*FILES, 'log']}
+
+
+def run_on_terminal(*words, **options):
+    """Runs the script with standard error on a terminal. Returns what was printed and shown."""
+    fcntl, pty = pytest.importorskip('fcntl'), pytest.importorskip('pty')
+    import struct
+    import termios
+
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 90, 0, 0))
+    process = subprocess.Popen(
+        command_line(*words), stdout=subprocess.PIPE, stderr=its, text=True, **options
     )
+    os.close(its)
+    stdout, _ = process.communicate(timeout=60)
+    shown = b''
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # so a terminal says that the other end is closed
+            break
+    os.close(ours)
+    assert process.returncode == 0
+    return stdout, shown.decode()
+
+
+FILES = ['classifier.model', 'mlp.model', 'mlp.state']
+NUMBER = r'\d+\.\d+(e-\d+)?'
+
+
+def lines_of(unit, batchsize, epochs, loads=(), first=1):
+    """The documented lines, as regular expressions."""
+    lines = ['GPU: -1', f'# unit: {unit}', f'# Minibatch-size: {batchsize}']
+    lines += [f'# epoch: {epochs}', '', *map(re.escape, loads), r'# seed: \d+']
+    for epoch in range(first, first + epochs):
+        lines += [f'epoch {epoch}']
+        lines += ['graph generated'] if epoch == first else []
+        lines += [
+            f'train mean loss={NUMBER}, accuracy={NUMBER}, throughput={NUMBER} images/sec',
+            f'test  mean loss={NUMBER}, accuracy={NUMBER}',
+        ]
+    return [*lines, 'save the model', 'save the optimizer']
+
+
+def assert_lines(printed, *args, **kwargs):
+    expected = lines_of(*args, **kwargs)
+    assert len(printed.splitlines()) == len(expected), printed
+    for line, pattern in zip(printed.splitlines(), expected):
+        assert re.fullmatch(pattern, line), (line, pattern)
+
+
+def train_here(*words):
+    """Trains within this process, which is quick."""
+    assert train_mnist.main(['--noplot', *map(str, words)]) == 0

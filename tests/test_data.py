@@ -20,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import read, run, same, train
+import predict
+from helpers import main, read, run, same, train
 
 SHA256 = {
     ('train', 'x'): '741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757',
@@ -532,3 +533,16 @@ def test_fuzz_idx_headers(content, kind, packed, root, raw):
     (root / IDX['x_train']).write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(UserError, match=r'^cannot read MNIST in '):
         data.load()
+
+
+@pytest.mark.parametrize('net', ['classifier', 'trainflag'])
+def test_one_image(net, monkeypatch):
+    folder = 'data/pfnet/chainer/mnist'
+    os.makedirs(folder)
+    for name in ('train', 'test'):
+        numpy.savez(f'{folder}/{name}.npz', x=numpy.ones((1, 784), 'u1'), y=numpy.ones(1, 'u1'))
+    monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
+    for b in (1, 10**30):
+        assert main('-e', 2, '-b', b, '-n', net)[::2] == (0, '')
+    assert read('result/mlp.state')['t'] == 2
+    assert main(program=predict)[::2] == (0, '')

@@ -1,7 +1,6 @@
 """Runs on several processes, with a real ``mpiexec``."""
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -15,8 +14,7 @@ import numpy
 import pytest
 
 import train_mnist
-from helpers import CLONE, command_line, read, same
-from test_train_mnist import assert_lines
+from helpers import CLONE, assert_lines, command_line, log_of, read, same, train_here
 
 MPIEXEC = shutil.which('mpiexec', path=os.path.dirname(sys.executable)) or shutil.which('mpiexec')
 
@@ -24,11 +22,6 @@ with_mpi = pytest.mark.skipif(
     MPIEXEC is None or importlib.util.find_spec('mpi4py') is None,
     reason='MPI is not installed (pip install -r requirements-mpi.txt)',
 )
-
-
-def train(*words):
-    """Trains within this process, which is quick."""
-    assert train_mnist.main(['--noplot', *map(str, words)]) == 0
 
 
 def mpi_command(processes, *words):
@@ -47,11 +40,6 @@ def mpi_train(processes, *words, **options):
     done = mpi_run(processes, '--noplot', *words, **options)
     assert (done.returncode, done.stderr) == (0, '')
     return done.stdout
-
-
-def log_of(out):
-    with open(f'{out}/log') as file:
-        return json.load(file)
 
 
 def assert_close_runs(a, b):
@@ -151,7 +139,7 @@ def test_smoke():
 )
 def test_processes_give_the_weights_of_one_process(processes, batchsize, net):
     words = ['-e', 2, '-s', 1, '-n', net]
-    train(*words, '-b', processes * batchsize, '-o', 'one')
+    train_here(*words, '-b', processes * batchsize, '-o', 'one')
     mpi_train(processes, *words, '-b', batchsize, '-o', 'many')
     assert_close_runs('one', 'many')
 
@@ -207,7 +195,7 @@ def test_fewer_images_than_processes(tiny, monkeypatch):
         numpy.savez(f'{folder}/{name}.npz', x=npz['x'][:2], y=npz['y'][:2])
     monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
     mpi_train(3, '-e', 3, '-s', 1, '-o', 'many')
-    train('-e', 3, '-s', 1, '-o', 'one')
+    train_here('-e', 3, '-s', 1, '-o', 'one')
     assert_close_runs('one', 'many')
 
 
@@ -219,9 +207,9 @@ def test_fewer_images_than_processes(tiny, monkeypatch):
 def test_going_on_with_another_number_of_processes(before, after):
     def go(processes, *words):
         words = ['-e', 1, '-b', 60 // processes, '-s', 1, *words]
-        train(*words) if processes == 1 else mpi_train(processes, *words)
+        train_here(*words) if processes == 1 else mpi_train(processes, *words)
 
-    train('-e', 2, '-b', 60, '-s', 1, '-o', 'whole')
+    train_here('-e', 2, '-b', 60, '-s', 1, '-o', 'whole')
     go(before, '-o', 'a')
     go(after, '-r', 'a/mlp.state', '-o', 'b')
     assert_close_runs('whole', 'b')
@@ -229,25 +217,25 @@ def test_going_on_with_another_number_of_processes(before, after):
 
 @with_mpi
 def test_m_and_a_drawn_seed_are_those_of_rank_0():
-    train('-e', 1, '-s', 1, '-o', 'a')
+    train_here('-e', 1, '-s', 1, '-o', 'a')
     mpi_train(2, '-e', 0, '-m', 'a/mlp.model', '-o', 'b')
     assert same('a/mlp.model', 'b/mlp.model')
 
     seed = re.search(r'# seed: (\d+)', mpi_train(2, '-e', 1, '-b', 40, '-o', 'many'))[1]
-    train('-e', 1, '-b', 80, '-s', seed, '-o', 'one')
+    train_here('-e', 1, '-b', 80, '-s', seed, '-o', 'one')
     assert_close_runs('one', 'many')
 
 
 @with_mpi
 def test_only_rank_0_needs_the_snapshot():
     """As on several hosts: the other process stands in a directory of its own."""
-    train('-e', 1, '-s', 1, '-o', 'a')
+    train_here('-e', 1, '-s', 1, '-o', 'a')
     os.mkdir('elsewhere')
     words = list(map(str, command_line('-c', 'naive', '-e', 1, '-b', 50, '--noplot')))
     words += ['-r', 'a/mlp.state', '-o', 'b']
     many = [MPIEXEC, '-n', '1', *words, ':', '-n', '1', '-wdir', os.path.abspath('elsewhere')]
     subprocess.run([*many, *words], check=True, stdout=subprocess.DEVNULL, timeout=60)
-    train('-e', 1, '-r', 'a/mlp.state', '-o', 'c')
+    train_here('-e', 1, '-r', 'a/mlp.state', '-o', 'c')
     assert_close_runs('b', 'c')
     assert os.listdir('elsewhere') == []
 
@@ -297,7 +285,7 @@ def test_a_killed_rank_ends_the_run(rank, monkeypatch):
     assert process.returncode != 0
     for pid in pids:
         assert not os.path.exists(f'/proc/{pid}')
-    train('-r', 'result/mlp.state', '-e', 1)
+    train_here('-r', 'result/mlp.state', '-e', 1)
 
 
 @with_mpi
@@ -314,8 +302,8 @@ def test_a_signal_ends_the_run_in_order(signum, rank, monkeypatch):
     again = re.findall('train_mnist.py: interrupted; go on with: mpiexec -n 2 (.*)\n', err)
     assert len(again) == 1
     assert ' -r result/mlp.state -e ' in again[0]
-    assert again[0].endswith(' --communicator naive --noplot')
-    train('-r', 'result/mlp.state', '-e', 1)
+    assert again[0].endswith(' --noplot --communicator naive')
+    train_here('-r', 'result/mlp.state', '-e', 1)
 
 
 BROKEN = """

@@ -4,12 +4,8 @@ import json
 import os
 import random
 import re
-import resource
-import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 from chainer_mnist import data, snapshot, speed
@@ -19,31 +15,24 @@ import numpy
 import pytest
 from chainer import optimizers, serializers
 
-import train_mnist
-from helpers import CLONE, command_line, read, run, same, train
+from helpers import (
+    CLONE,
+    FILES,
+    assert_same_run,
+    content_of,
+    log_of,
+    main,
+    read,
+    run,
+    same,
+    start,
+    train,
+    train_here,
+    wait_for,
+)
 from net import MLP
 
 OLD = CLONE / 'tests' / 'chainer2'
-FILES = ['classifier.model', 'mlp.model', 'mlp.state']
-
-
-def main(*words):
-    """Trains within this process, which is quick."""
-    assert train_mnist.main(['--noplot', *map(str, words)]) == 0
-
-
-def log_of(out):
-    with open(f'{out}/log') as file:
-        return json.load(file)
-
-
-def assert_same_run(a, b):
-    """Asserts that two directories hold the same run, times apart."""
-    for name in FILES:
-        assert same(f'{a}/{name}', f'{b}/{name}'), name
-    for one, other in zip(log_of(a), log_of(b)):
-        assert {**one, 'elapsed_time': 0} == {**other, 'elapsed_time': 0}
-    assert len(log_of(a)) == len(log_of(b))
 
 
 # Exact
@@ -53,11 +42,11 @@ def assert_same_run(a, b):
 @pytest.mark.parametrize('batchsize', [100, 64])
 def test_a_run_cut_anywhere_is_the_run_in_one_go(net, batchsize):
     words = ['-n', net, '-b', batchsize]
-    main('-e', 4, '-s', 1, '-o', 'whole', *words)
+    train_here('-e', 4, '-s', 1, '-o', 'whole', *words)
     for cuts in ([1, 3], [2, 2], [3, 1], [1, 1, 1, 1], [0, 4]):
-        main('-e', cuts[0], '-s', 1, '-o', '0', *words)
+        train_here('-e', cuts[0], '-s', 1, '-o', '0', *words)
         for i, epochs in enumerate(cuts[1:]):
-            main('-e', epochs, '-r', f'{i}/mlp.state', '-o', i + 1, *words)
+            train_here('-e', epochs, '-r', f'{i}/mlp.state', '-o', i + 1, *words)
         assert_same_run(len(cuts) - 1, 'whole')
 
 
@@ -74,18 +63,18 @@ def test_processes_go_on_exactly_in_the_same_directory():
 
 def test_a_log_that_runs_ahead_of_the_state_is_cut():
     """As after a kill between the two writes."""
-    main('-e', 2, '-s', 1, '-o', 'a')
+    train_here('-e', 2, '-s', 1, '-o', 'a')
     shutil.copytree('a', 'b')
-    main('-e', 1, '-r', 'b/mlp.state', '-o', 'b')
+    train_here('-e', 1, '-r', 'b/mlp.state', '-o', 'b')
     shutil.copy('a/mlp.state', 'b')
-    main('-e', 1, '-r', 'b/mlp.state', '-o', 'c')
+    train_here('-e', 1, '-r', 'b/mlp.state', '-o', 'c')
     assert [record['epoch'] for record in log_of('c')] == [1, 2, 3]
 
 
 def test_weights_of_m_with_the_rest_of_r():
-    main('-e', 1, '-s', 1, '-o', 'a')
-    main('-e', 1, '-s', 2, '-o', 'b')
-    main('-e', 0, '-m', 'b/mlp.model', '-r', 'a/mlp.state', '-o', 'c')
+    train_here('-e', 1, '-s', 1, '-o', 'a')
+    train_here('-e', 1, '-s', 2, '-o', 'b')
+    train_here('-e', 0, '-m', 'b/mlp.model', '-r', 'a/mlp.state', '-o', 'c')
     a, b, c = (read(f'{out}/mlp.state') for out in 'abc')
     assert a.keys() == c.keys()
     for key in c:
@@ -95,17 +84,18 @@ def test_weights_of_m_with_the_rest_of_r():
 
 def test_a_state_in_the_order_of_fortran():
     """As another tool may write it. The weights are more than Adam takes in one piece."""
-    main('-e', 1, '-s', 1, '-u', 120, '-o', 'a')
+    train_here('-e', 1, '-s', 1, '-u', 120, '-o', 'a')
     state = {key: numpy.asarray(a, order='F') for key, a in read('a/mlp.state').items()}
     assert numpy.isfortran(state['predictor/l1/W/m'])
     numpy.savez('fortran', **state)
     for path, out in (('a/mlp.state', 'b'), ('fortran.npz', 'c')):
-        main('-e', 1, '-u', 120, '-r', path, '-o', out)
-    assert same('b/mlp.state', 'c/mlp.state')
+        train_here('-e', 1, '-u', 120, '-r', path, '-o', out)
+    b, c = read('b/mlp.state'), read('c/mlp.state')
+    assert {k: a.tobytes() for k, a in b.items()} == {k: a.tobytes() for k, a in c.items()}
 
 
 def test_a_seed_on_the_command_line_wins():
-    main('-e', 1, '-s', 1)
+    train_here('-e', 1, '-s', 1)
     printed = train('-e', 1, '-r', 'result/mlp.state', '-s', 9, '-o', 'b')
     assert '# seed: 9\n' in printed
     assert read('b/mlp.state')['seed'] == 9
@@ -114,8 +104,8 @@ def test_a_seed_on_the_command_line_wins():
 @pytest.mark.parametrize('net', ['classifier', 'trainflag'])
 @pytest.mark.parametrize('name', FILES)
 def test_m_takes_every_file_with_either_network(net, name):
-    main('-e', 1, '-s', 1, '-o', 'a')
-    main('-e', 0, '-m', f'a/{name}', '-n', net, '-o', 'b')
+    train_here('-e', 1, '-s', 1, '-o', 'a')
+    train_here('-e', 0, '-m', f'a/{name}', '-n', net, '-o', 'b')
     assert same('a/mlp.model', 'b/mlp.model')
 
 
@@ -165,7 +155,7 @@ def test_a_run_of_chainer_2_goes_on():
     (x, t), _ = data.load()
     model(x[:1], t[:1])
     optimizer = optimizers.Adam().setup(model)
-    assert snapshot.weights_beside(OLD / 'mlp.state') == str(OLD / 'classifier.model')
+    assert snapshot.weights_beside(OLD / 'mlp.state', model) == str(OLD / 'classifier.model')
     for name in ('mlp.model', 'classifier.model'):
         model.cleargrads()
         snapshot.load_model(OLD / name, predictor)
@@ -180,7 +170,7 @@ def test_a_run_of_chainer_2_goes_on():
 
 
 def test_the_log_of_something_else_is_not_overwritten():
-    main('-e', 1)
+    train_here('-e', 1)
     for content in ('not JSON', '{}x', '{}', '[1]', '[{"epoch": 1}]', '{"epoch": 1}'):
         with open('result/log', 'w') as file:
             file.write(content)
@@ -189,96 +179,6 @@ def test_the_log_of_something_else_is_not_overwritten():
         assert re.fullmatch(r'train_mnist.py: error: result/log is not the .*\n', done.stderr)
         with open('result/log') as file:
             assert file.read() == content
-
-
-# Signals
-
-
-def start(*words, **options):
-    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **options}
-    return subprocess.Popen(command_line('--noplot', *words), **options)
-
-
-def wait_for(process, line):
-    for printed in process.stdout:
-        if printed == line + '\n':
-            return
-    pytest.fail(f'{line!r} was never printed: {process.stderr.read()}')
-
-
-@pytest.mark.parametrize(
-    ('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['INT', 'TERM']
-)
-@pytest.mark.parametrize('line', ['graph generated', 'epoch 3'])
-def test_a_signal_ends_the_run_and_its_command_goes_on(signum, status, line):
-    words = ['-e', 12, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
-    main(*words, '-o', 'whole')
-    process = start(*words, '-o', 'a directory')
-    wait_for(process, line)
-    process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == status
-    command = re.fullmatch(r'train_mnist.py: interrupted; go on with: (.*)\n', stderr)[1]
-    if line == 'epoch 3':
-        assert '-r' in command
-        assert 2 <= read('a directory/mlp.state')['epoch'] < 12
-    subprocess.run(shlex.split(command), check=True, capture_output=True)
-    assert_same_run('a directory', 'whole')
-
-
-@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once(second):
-    code = """
-import time
-from chainer_mnist.process import Interruption
-with Interruption():
-    print('ready', flush=True)
-    time.sleep(60)
-    print('first', flush=True)
-    time.sleep(60)
-"""
-    process = subprocess.Popen(
-        [sys.executable, '-c', code],
-        env={**os.environ, 'PYTHONPATH': str(CLONE)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(process, 'ready')
-    process.send_signal(signal.SIGINT)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=1)
-    process.send_signal(second)
-    _, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stderr) == (-second, '')
-
-
-def test_a_signal_that_is_ignored_stays_so():
-    """A shell starts a command in the background so, and a script's Ctrl-C is not for it."""
-    ignoring = ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', *command_line('--noplot', '-e', 9)]
-    process = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in ('GPU: -1', 'epoch 2'):
-        wait_for(process, line)
-        process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (0, '')
-    assert read('result/mlp.state')['epoch'] == 9
-
-
-@pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_before_the_first_epoch(signum, status):
-    process = start()
-    wait_for(process, 'GPU: -1')
-    process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert 'Traceback' not in stderr
-
-
-def test_handlers_are_put_back():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    main('-e', 1)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 # Kills
@@ -294,9 +194,9 @@ def test_killed_at_random_moments():
     moments = random.Random(seed)
     epochs = 60
     weights = []  # after each epoch of an undisturbed run
-    main('-e', 0, '-s', 1, '-o', 'whole')
+    train_here('-e', 0, '-s', 1, '-o', 'whole')
     for _ in range(epochs):
-        main('-e', 1, '-r', 'whole/mlp.state', '-o', 'whole')
+        train_here('-e', 1, '-r', 'whole/mlp.state', '-o', 'whole')
         weights.append(read('whole/mlp.model'))
 
     def epoch_of(name, prefix):
@@ -341,48 +241,6 @@ def test_killed_at_random_moments():
 # Failures to write
 
 
-def content_of(out):
-    return {name: (out / name).read_bytes() for name in [*FILES, 'log']}
-
-
-def test_a_full_disk_keeps_the_last_good_files(tmp_path):
-    """A limit to the size of files stands in for a disk that is full. It is as real an error."""
-    train('-e', 1)
-    before = content_of(tmp_path / 'result')
-    done = run(
-        '-r',
-        'result/mlp.state',
-        '--noplot',
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
-    )
-    assert done.returncode == 1
-    assert re.fullmatch(
-        'train_mnist.py: error: cannot write result/mlp.state: File too large; .*\n', done.stderr
-    )
-    after = content_of(tmp_path / 'result')
-    assert after['mlp.state'] == before['mlp.state']
-    assert not list((tmp_path / 'result').glob('*.tmp'))
-    train('-e', 1, '-r', 'result/mlp.state')
-
-
-def test_out_that_becomes_unwritable(tmp_path, bound_by_permissions):
-    process = subprocess.Popen(
-        [*bound_by_permissions, *command_line('-e', 10**6, '--noplot')],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(process, 'epoch 3')
-    (tmp_path / 'result').chmod(0o555)
-    _, stderr = process.communicate(timeout=60)
-    (tmp_path / 'result').chmod(0o755)
-    assert process.returncode == 1
-    assert re.fullmatch(
-        r'train_mnist.py: error: cannot write result/.*: Permission denied; .*\n', stderr
-    )
-    train('-e', 1, '-r', 'result/mlp.state')
-
-
 def test_a_loss_that_is_not_finite_keeps_the_last_good_snapshot(tmp_path):
     train('-e', 1)
     before = content_of(tmp_path / 'result')
@@ -396,3 +254,25 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_snapshot(tmp_path):
         re.M,
     )
     assert content_of(tmp_path / 'result') == before
+
+
+def test_a_log_that_is_a_pipe():
+    assert main('-e', 1, '--noplot')[0] == 0
+    os.remove('result/log')
+    os.mkfifo('result/log')
+    assert main('-r', 'result/mlp.state')[2] == (
+        'train_mnist.py: error: result/log is not the log of a run (not a file); '
+        'move it out of the way\n'
+    )
+
+
+def test_the_clock_is_set_back(monkeypatch):
+    clock = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr(time, 'time', lambda: next(clock))
+    status, printed, _ = main('-e', 3, '--noplot')
+    assert status == 0
+    assert all(float(n) > 0 for n in re.findall('throughput=([^ ]*)', printed))
+    with open('result/log') as file:
+        times = [record['elapsed_time'] for record in json.load(file)]
+    assert times == sorted(times)
+    assert times[0] > 0

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from chainer_mnist import speed
+from chainer_mnist import adam, speed
 
 import chainer
 import chainer.functions as F
@@ -18,22 +18,20 @@ from helpers import CLONE, same
 from net import MLP, TrainFlagMLP
 
 
-@pytest.mark.parametrize(
-    ('units', 'block'), [(1, 7), (50, 7), (50, speed.BLOCK), (300, speed.BLOCK)]
-)
+@pytest.mark.parametrize(('units', 'block'), [(1, 7), (50, 7), (50, adam.BLOCK), (300, adam.BLOCK)])
 def test_adam_gives_chainers_bits(units, block, monkeypatch):
-    monkeypatch.setattr(speed, 'BLOCK', block)
+    monkeypatch.setattr(adam, 'BLOCK', block)
     random = numpy.random.RandomState(0)
     x, t = random.rand(30, 784).astype('f'), random.randint(0, 10, 30).astype('i')
-    for name, adam in (('chainer', optimizers.Adam()), ('speed', speed.Adam())):
+    for name, optimizer in (('chainer', optimizers.Adam()), ('speed', speed.Adam())):
         numpy.random.seed(0)
         model = L.Classifier(MLP(units, 10))
         model(x, t)
-        adam.setup(model)
+        optimizer.setup(model)
         for _ in range(20):
-            adam.update(model, x, t)
+            optimizer.update(model, x, t)
         serializers.save_npz(f'{name}.model', model)
-        serializers.save_npz(f'{name}.state', adam)
+        serializers.save_npz(f'{name}.state', optimizer)
     assert same('chainer.model', 'speed.model')
     assert same('chainer.state', 'speed.state')
 

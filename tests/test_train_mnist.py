@@ -18,33 +18,20 @@ import pytest
 from chainer import optimizers
 
 import train_mnist
-from helpers import CLONE, read, run, same, train
+from helpers import (
+    CLONE,
+    assert_lines,
+    assert_quiet,
+    environment,
+    read,
+    run,
+    same,
+    train,
+)
 from net import MLP, TrainFlagMLP
 
-NUMBER = r'\d+\.\d+(e-\d+)?'
 FILES = ['classifier.model', 'graph.dot', 'log', 'mlp.model', 'mlp.state']
 PICTURES = ['accuracy.png', 'loss.png']
-
-
-def lines_of(unit, batchsize, epochs, loads=(), first=1):
-    """The documented lines, as regular expressions."""
-    lines = ['GPU: -1', f'# unit: {unit}', f'# Minibatch-size: {batchsize}']
-    lines += [f'# epoch: {epochs}', '', *map(re.escape, loads), r'# seed: \d+']
-    for epoch in range(first, first + epochs):
-        lines += [f'epoch {epoch}']
-        lines += ['graph generated'] if epoch == first else []
-        lines += [
-            f'train mean loss={NUMBER}, accuracy={NUMBER}, throughput={NUMBER} images/sec',
-            f'test  mean loss={NUMBER}, accuracy={NUMBER}',
-        ]
-    return [*lines, 'save the model', 'save the optimizer']
-
-
-def assert_lines(printed, *args, **kwargs):
-    expected = lines_of(*args, **kwargs)
-    assert len(printed.splitlines()) == len(expected), printed
-    for line, pattern in zip(printed.splitlines(), expected):
-        assert re.fullmatch(pattern, line), (line, pattern)
 
 
 def test_smoke():
@@ -149,7 +136,7 @@ def test_means_are_right_for_every_batch_size(setup, network, batchsize):
     batches = ALONE.batches(numpy.random.permutation(500), batchsize)
     means = train_mnist.train(
         model, optimizer, x, t, batches, lambda means: numbers.append(means.images)
-    )
+    ).get()
     assert numbers == sorted({*range(batchsize, 500, batchsize), 500})
     assert optimizer.t == len(numbers)
     loss = model(x, t).array
@@ -163,7 +150,7 @@ def test_evaluation_gives_the_means_of_the_whole_set(setup, network, monkeypatch
     expected = pytest.approx((float(loss), float(model.accuracy.array)), rel=1e-6)
     for size in (1000, 300, 77):
         monkeypatch.setattr(train_mnist, 'TEST_BATCHSIZE', size)
-        assert train_mnist.evaluate(model, x, t) == expected
+        assert train_mnist.evaluate(model, x, t).get() == expected
 
 
 def test_each_image_is_used_once_in_each_epoch(setup):
@@ -182,9 +169,9 @@ def test_each_image_is_used_once_in_each_epoch(setup):
 def test_a_step_learns(setup):
     model, _, (x, t), _ = setup()
     optimizer = optimizers.Adam().setup(model)
-    before = train_mnist.evaluate(model, x, t)
+    before = train_mnist.evaluate(model, x, t).get()
     train_mnist.train(model, optimizer, x, t, ALONE.batches(numpy.arange(500), 20))
-    after = train_mnist.evaluate(model, x, t)
+    after = train_mnist.evaluate(model, x, t).get()
     assert after[0] < before[0] - 0.2
     assert after[1] > before[1] + 0.2
 
@@ -200,7 +187,7 @@ def test_chainer_knows_training_from_evaluation(setup):
 
     model.predictor.forward = spy
     train_mnist.train(model, optimizer, x, t, ALONE.batches(numpy.arange(500), 250))
-    train_mnist.evaluate(model, x, t)
+    train_mnist.evaluate(model, x, t).get()
     assert seen == [(True, True), (True, True), (False, False)]
 
 
@@ -302,3 +289,18 @@ def test_whole_mnist_for_one_epoch(monkeypatch):
     loss, accuracy = re.search(r'test  mean loss=(.*), accuracy=(.*)', printed).groups()
     assert float(loss) < 0.25
     assert 0.925 < float(accuracy) < 0.96
+
+
+def test_a_clone_that_cannot_be_written(bound_by_permissions):
+    name = 'it\'s a "clone"'
+    os.mkdir(name)
+    for path in CLONE.glob('*.py'):
+        shutil.copy(path, name)
+    shutil.copytree(CLONE / 'chainer_mnist', f'{name}/chainer_mnist')
+    os.chmod(name, 0o555)
+    script = os.path.abspath(os.path.join(name, 'train_mnist.py'))
+    words = [*bound_by_permissions, sys.executable, script, '-e', '1', '--noplot']
+    env = environment(PYTHONDONTWRITEBYTECODE=None)
+    assert_quiet(subprocess.run(words, env=env, capture_output=True, text=True))
+    assert os.path.exists('result/mlp.state')
+    assert not os.path.exists(os.path.join(name, '__pycache__'))

@@ -1,0 +1,234 @@
+"""Says what differs between a snapshot and the network and optimizer that it is read for."""
+
+import copy
+import inspect
+
+from chainer_mnist.errors import UserError
+
+import chainer
+import numpy
+from chainer import optimizers, serializers
+
+# What a classifier calls the network that predicts.
+PREFIX = 'predictor/'
+
+# No network has so many units. It keeps nonsense out.
+MOST_UNITS = 10**6
+
+
+def serialize(target):
+    """Takes apart what Chainer saves of a model or an optimizer.
+
+    Args:
+        target (object): A ``chainer.Link`` or a ``chainer.Optimizer``, on any device.
+
+    Returns:
+        dict: NumPy arrays by their keys, in the order of the keys: Chainer keeps names in sets,
+        whose order changes from process to process.
+
+    """
+    serializer = serializers.DictionarySerializer()
+    serializer.save(target)
+    return dict(sorted(serializer.target.items()))
+
+
+def arrays_of(link):
+    """Takes apart a network.
+
+    Args:
+        link (chainer.Link): The network.
+
+    Returns:
+        dict: Its parameters and persistent values, NumPy arrays by their keys. ``None`` stands for
+        a parameter that no call has initialized.
+
+    """
+    arrays = {key: numpy.asarray(value) for key, value in serialize(link).items()}
+    return {key: None if array.dtype == object else array for key, array in arrays.items()}
+
+
+def find_prefix(npz, keys):
+    """Finds out how the keys of the weights begin in a file.
+
+    Args:
+        npz (npz.Npz): The file.
+        keys (dict): The keys of the network that predicts.
+
+    Returns:
+        str: ``'predictor/'`` in a classifier's file and ``''`` in a predictor's.
+
+    Raises:
+        UserError: If the file holds no weights of the network.
+
+    """
+    for prefix in (PREFIX, ''):
+        if any(prefix + key in npz for key in keys):
+            return prefix
+        if any(npz.under(prefix + key) for key in keys):
+            raise UserError(f'{npz.path} is a training state without weights; give -m a model')
+    theirs = _layers(npz.keys) or 'nothing'
+    raise UserError(
+        f'{npz.path} holds no weights of this network ({_layers(keys)}), but {theirs}; give -m a '
+        'file of the same network'
+    )
+
+
+def check_net(npz, keys):
+    """Makes sure that a file is a training state, and one of the same kind of network.
+
+    Args:
+        npz (npz.Npz): The file.
+        keys (dict): The keys of the model.
+
+    Raises:
+        UserError: If it is not.
+
+    """
+    if any(npz.under(key) for key in keys):
+        return
+    for net, other in (
+        ('classifier', [PREFIX + key for key in keys]),
+        ('trainflag', [key.removeprefix(PREFIX) for key in keys]),
+    ):
+        if any(npz.under(key) for key in other):
+            raise UserError(f'{npz.path} is a state of the network {net}; add --net {net}')
+    if 't' in npz:
+        raise UserError(
+            f'{npz.path} is a state of another network ({_layers(npz.keys)}), not of '
+            f'{_layers(keys)}; give -r a state of the same network'
+        )
+    raise UserError(f'{npz.path} holds no training state; give -r a file like mlp.state')
+
+
+def check_names(npz, arrays):
+    """Makes sure that a file has no layers that the network lacks.
+
+    Args:
+        npz (npz.Npz): The file.
+        arrays (dict): The network's arrays, as of :func:`arrays_of`, by their keys in the file.
+
+    Raises:
+        UserError: If it has.
+
+    """
+    # In a training state, what stands under the key of a parameter is the optimizer's.
+    of_state = {key for key in npz.keys if key.rpartition('/')[0] in arrays or '/' not in key}
+    more = npz.keys - arrays.keys() - (of_state if 't' in npz else set())
+    # For what no call has initialized, Chainer writes None, which would have to be unpickled.
+    unmade = {key for key in npz.keys & arrays.keys() if arrays[key] is None}
+    more |= {key for key in unmade if npz.header(key)[1].kind != 'O'}
+    if more:
+        raise UserError(
+            f'{npz.path} holds more than this network: {_layers(more)}; give a file of the same '
+            'network, or add to net.py what it lacks'
+        )
+
+
+def check_units(npz, arrays, units):
+    """Makes sure that it is not the number of units that differs.
+
+    Args:
+        npz (npz.Npz): The file.
+        arrays (dict): The network's arrays, as of :func:`arrays_of`, by their keys in the file.
+        units (int): The number of units that the network was made with, or ``None``.
+
+    Raises:
+        UserError: If it is.
+
+    """
+    found = find_units(npz, arrays, units)
+    if found is not None:
+        raise UserError(f'{npz.path} holds a network of {found} units, not {units}; add -u {found}')
+
+
+def find_units(npz, arrays, units):
+    """Finds out with how many units the network of a file was made.
+
+    Args:
+        npz (npz.Npz): The file.
+        arrays (dict): The network's arrays, as of :func:`arrays_of`, by their keys in the file.
+        units (int): The number of units that the network was made with, or ``None``.
+
+    Returns:
+        int: The number, or ``None`` if another number does not explain what differs.
+
+    """
+    differences = []
+    for key in arrays.keys() & npz.keys:
+        shape = () if arrays[key] is None else arrays[key].shape
+        found, _ = npz.header(key)
+        if len(found) != len(shape):
+            return None
+        differences += {(ours, its) for ours, its in zip(shape, found) if ours != its}
+    # Units are met in more than one array. A single one that differs is damaged.
+    if len(differences) > 1 and len(set(differences)) == 1:
+        ours, its = differences[0]
+        if ours == units and 0 < its <= MOST_UNITS:
+            return its
+    return None
+
+
+def _layers(keys):
+    """Names the outermost layers that keys belong to, or else the arrays, some of them at least."""
+    of_layers = [key for key in keys if '/' in key]  # besides them, a state has counts
+    names = sorted({key.removeprefix(PREFIX).split('/')[0] for key in of_layers or keys})
+    return ', '.join(names[:6] + ['...'] * (len(names) > 6))
+
+
+def states_of(optimizer):
+    """Says what an optimizer keeps of each parameter.
+
+    Args:
+        optimizer (chainer.Optimizer): The optimizer, set up on a model on the CPU.
+
+    Returns:
+        dict: By the parameters' keys, what is kept at first: NumPy arrays by their names, or
+        ``None`` in their places for a parameter that no call has initialized.
+
+    """
+    params = sorted(optimizer.target.namedparams())
+    return {name[1:]: _first_state(p.update_rule, p) for name, p in params if p.update_rule}
+
+
+def _first_state(rule, param):
+    if param.array is None:
+        return dict.fromkeys(_first_state(rule, chainer.Parameter(numpy.zeros(1, 'f'))))
+    rule = copy.copy(rule)
+    rule._state = {}
+    rule.init_state(param)
+    return rule.state
+
+
+def check_optimizer(npz, states, optimizer):
+    """Makes sure that a training state is that of an optimizer, and not of another one.
+
+    Args:
+        npz (npz.Npz): The file.
+        states (dict): What the optimizer keeps, as of :func:`states_of`, of the parameters that it
+            has updated.
+        optimizer (chainer.Optimizer): The optimizer.
+
+    Raises:
+        UserError: If it is the state of another optimizer.
+
+    """
+    ours = {frozenset(names) for names in states.values()}
+    theirs = {frozenset(npz.under(key) - {'t'}) for key in states}
+    # Where they are not alike, something is missing, and what it is will be said.
+    if len(theirs) != 1 or theirs == ours:
+        return
+    kinds = [name for name, names in _kinds() if {frozenset(names)} == theirs]
+    kinds = f' ({" or ".join(kinds)})' if kinds else ''
+    name = type(optimizer).__name__
+    raise UserError(
+        f'{npz.path} is a state of another optimizer{kinds}, not of {name}; give one of {name}, or '
+        'set up the other one in train_mnist.py'
+    )
+
+
+def _kinds():
+    """Chainer's optimizers, and what each keeps of a parameter."""
+    param = chainer.Parameter(numpy.zeros(1, 'f'))
+    for name, make in sorted(vars(optimizers).items()):
+        if inspect.isclass(make) and issubclass(make, chainer.GradientMethod):
+            yield name, set(_first_state(make().create_update_rule(), param))

@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from helpers import (
+    CLONE,
+    assert_same_run,
+    command_line,
+    main,
+    read,
+    start,
+    wait_for,
+)
+
+
+@pytest.mark.parametrize(
+    ('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['INT', 'TERM']
+)
+@pytest.mark.parametrize('line', ['graph generated', 'epoch 3'])
+def test_a_signal_ends_the_run_and_its_command_goes_on(signum, status, line):
+    words = ['-e', 12, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
+    main(*words, '-o', 'whole')
+    process = start(*words, '-o', 'a directory')
+    wait_for(process, line)
+    process.send_signal(signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status
+    command = re.fullmatch(r'train_mnist.py: interrupted; go on with: (.*)\n', stderr)[1]
+    if line == 'epoch 3':
+        assert '-r' in command
+        assert 2 <= read('a directory/mlp.state')['epoch'] < 12
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert_same_run('a directory', 'whole')
+
+
+@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(second):
+    code = """
+import time
+from chainer_mnist.process import Interruption
+with Interruption():
+    print('ready', flush=True)
+    time.sleep(60)
+    print('first', flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': str(CLONE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, 'ready')
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.send_signal(second)
+    _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (-second, '')
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """A shell starts a command in the background so, and a script's Ctrl-C is not for it."""
+    ignoring = ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', *command_line('--noplot', '-e', 9)]
+    process = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in ('GPU: -1', 'epoch 2'):
+        wait_for(process, line)
+        process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, '')
+    assert read('result/mlp.state')['epoch'] == 9
+
+
+@pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_first_epoch(signum, status):
+    process = start()
+    wait_for(process, 'GPU: -1')
+    process.send_signal(signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert 'Traceback' not in stderr
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    main('-e', 1)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
