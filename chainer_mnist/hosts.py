@@ -5,6 +5,7 @@ answer for ever. So a connection that nothing is sent on leads from each process
 the kernels see to it: they ask each other whether they are still there, whatever the processes do.
 """
 
+import atexit
 import contextlib
 import hashlib
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 
-from chainer_mnist.errors import UserError, print_error
+from chainer_mnist.errors import UserError, print_error, to_nowhere
 
 PATIENCE = 30  # seconds without an answer after which a host is gone
 ASKED = 4  # times within them that it is asked
@@ -91,12 +92,21 @@ class Watch:
         for name, connection in self._connections.items():
             _keep_alive(connection)
             threading.Thread(target=_wait, args=(connection, name), daemon=True).start()
+        # A process that fails has to say so: mpiexec does not hear of it from another host.
+        atexit.register(_abort, mpi_comm)
 
     def end(self):
         """Tells the others that this process ends in its time."""
+        atexit.unregister(_abort)
         for connection in self._connections.values():
             with contextlib.suppress(OSError):
                 connection.sendall(FAREWELL)
+
+
+def _abort(mpi_comm):
+    to_nowhere(sys.stderr)  # all has been said, but MPI would say more
+    time.sleep(1)  # what has been said reaches mpiexec before the end does
+    mpi_comm.Abort(1)
 
 
 def _connect(name, port, token, rank):
