@@ -43,6 +43,7 @@ LogLevel ERROR
 START = """
 hostname {name}
 mount -t sysfs none /sys
+mount -t tmpfs none /dev/shm
 mount -t tmpfs none /run && mkdir /run/sshd
 mount --bind {folder}/hosts /etc/hosts
 ip link set lo up

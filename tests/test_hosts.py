@@ -128,7 +128,7 @@ def test_a_host_whose_processes_are_killed_ends_the_run(two):
     two.kill(1)
     process.communicate(timeout=hosts.GRACE + 5)
     assert process.returncode != 0
-    assert ranks_on(two, 0) == []
+    until_gone(two, 0)
     train('-r', 'result/mlp.state', '-e', 1)
 
 
