@@ -11,7 +11,7 @@ import os
 import sys
 
 from chainer_mnist import data, devices, files, report, snapshot
-from chainer_mnist.arguments import ArgumentParser, path, whole_number
+from chainer_mnist.arguments import ArgumentParser, expand, path, whole_number
 from chainer_mnist.errors import UserError, one_line_errors, print_error
 from chainer_mnist.evaluation import evaluation
 from chainer_mnist.match import MOST_UNITS
@@ -30,14 +30,17 @@ UNITS = 50  # in each hidden layer, unless the file says otherwise
 BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
-def make_parser():
+def make_parser(script=__file__):  # python -i forgets it when the script has ended
     """Makes the parser of the command line.
+
+    Args:
+        script (str): The path of this script.
 
     Returns:
         arguments.ArgumentParser: The parser.
 
     """
-    parser = ArgumentParser(__file__, 'Uses what train_mnist.py has trained')
+    parser = ArgumentParser(script, 'Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
     add('images', metavar='IMAGE', nargs='*', type=path,
@@ -180,7 +183,7 @@ def answer(predictor, args):
     except ImportError:
         raise UserError('Pillow is not installed; pip install pillow') from None
     results, status = [], 0
-    for image in args.images:
+    for image in expand(args.images):
         try:
             [probabilities] = predict(predictor, images.read(image)[numpy.newaxis])
         except UserError as error:

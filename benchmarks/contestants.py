@@ -1,15 +1,16 @@
-"""The loops that ``throughput.py`` compares. Each trains the same network on the same images.
+"""The loops on Chainer and NumPy that ``throughput.py`` compares. Those of others are in ``peers``.
 
 A contestant is a function that takes the number of units and returns a function, which trains on
-so many images, in mini-batches of 100, and returns the mean loss. The first two can do so on a GPU.
+so many images, in mini-batches of 100, and returns the mean loss. All train the same network on the
+same images. The first two can do so on a GPU.
 """
 
 import os
 import sys
 
-from chainer_mnist import data, devices, speed
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+from chainer_mnist import data, devices, speed
 
 import chainer.links as L
 import numpy as np
@@ -41,8 +42,9 @@ def this_script(unit, gpu=-1):
 
     def train(images):
         order = device.send(np.random.permutation(len(x))[:images])
+        batches = (order[i : i + BATCHSIZE] for i in range(0, images, BATCHSIZE))
         with speed.tuned(unit):
-            return train_mnist.train(model, optimizer, x, t, order, BATCHSIZE)[0]
+            return train_mnist.train(model, optimizer, x, t, batches)[0]
 
     return train
 
@@ -73,67 +75,6 @@ def serial_iterator(unit):
             optimizer.update(model, *concat_examples(next(iterator)))
             losses.append(float(model.loss.array))
         return float(np.mean(losses))
-
-    return train
-
-
-def torch_parts(unit, fused):
-    """What the three loops on PyTorch share: tensors and a step, which returns the loss."""
-    import torch
-
-    (x, t), _ = data.load()
-    x, t = torch.from_numpy(x), torch.from_numpy(t).long()
-    model = torch.nn.Sequential(
-        torch.nn.Linear(784, unit),
-        torch.nn.ReLU(),
-        torch.nn.Linear(unit, unit),
-        torch.nn.ReLU(),
-        torch.nn.Linear(unit, 10),
-    )
-    optimizer = torch.optim.Adam(model.parameters(), fused=fused)
-
-    def step(x, t):
-        y = model(x)
-        loss = torch.nn.functional.cross_entropy(y, t)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        # The script's loop sums up loss and accuracy, and so do these.
-        return torch.stack([loss.detach(), (y.argmax(1) == t).float().mean()])
-
-    return torch, x, t, step
-
-
-def torch_tensors(unit, fused=False):
-    """PyTorch, eager, with mini-batches cut from tensors, and its default Adam."""
-    torch, x, t, step = torch_parts(unit, fused)
-
-    def train(images):
-        order = torch.randperm(len(x))[:images]
-        sums = torch.zeros(2)
-        for batch in order.split(BATCHSIZE):
-            sums += step(x[batch], t[batch]) * len(batch)
-        return float(sums[0]) / images
-
-    return train
-
-
-def torch_fused(unit):
-    """The same with PyTorch's fused Adam."""
-    return torch_tensors(unit, fused=True)
-
-
-def torch_loader(unit):
-    """PyTorch, eager, with its DataLoader and its default Adam."""
-    torch, x, t, step = torch_parts(unit, fused=False)
-    dataset = torch.utils.data.TensorDataset(x, t)
-
-    def train(images):
-        part = torch.utils.data.Subset(dataset, torch.randperm(len(x))[:images].tolist())
-        sums = torch.zeros(2)
-        for batch, labels in torch.utils.data.DataLoader(part, BATCHSIZE, shuffle=True):
-            sums += step(batch, labels) * len(labels)
-        return float(sums[0]) / images
 
     return train
 

@@ -9,6 +9,7 @@ while slows all of them. The table has medians, and medians of the ratios within
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -28,8 +29,13 @@ CONTESTANTS = {
     'torch_loader': 'PyTorch, DataLoader',
     'torch_tensors': 'PyTorch, tensors',
     'torch_fused': 'PyTorch, tensors, fused Adam',
+    'jax_step': 'JAX, a jitted step',
+    'jax_scan': 'JAX, an epoch as a scan (the compiled limit)',
     'bare_numpy': 'bare NumPy (the floor)',
 }
+
+# What tells OpenBLAS, MKL, OpenMP and XLA how many threads to take.
+THREADS = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS', 'NPROC')
 
 # Images of a timed turn, and the band of the mean loss over the first epoch, by number of units.
 SIZES = {50: (60000, (0.30, 0.55)), 1000: (12000, (0.12, 0.30))}
@@ -38,8 +44,9 @@ SIZES = {50: (60000, (0.30, 0.55)), 1000: (12000, (0.12, 0.30))}
 def work(name, unit, gpu):
     """Is a contestant: trains on as many images as each line of standard input says."""
     import contestants
+    import peers
 
-    contestant = getattr(contestants, name)
+    contestant = getattr(contestants, name, None) or getattr(peers, name)
     train = contestant(unit) if gpu < 0 else contestant(unit, gpu)
     for line in sys.stdin:
         start = time.perf_counter()
@@ -48,14 +55,18 @@ def work(name, unit, gpu):
 
 
 class Worker:
-    """A contestant's process."""
+    """A contestant's process, with so many threads, or with as many as it takes by itself."""
 
-    def __init__(self, name, unit, gpu):
+    def __init__(self, name, unit, gpu, threads=None):
+        env = {**os.environ, **{name: str(threads) for name in THREADS if threads}}
+        if threads == 1:
+            env['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
         self._process = subprocess.Popen(
             [sys.executable, __file__, '--work', name, '--unit', str(unit), '--gpu', str(gpu)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=env,
         )
 
     def train(self, images):
@@ -71,47 +82,61 @@ class Worker:
 
 
 def contestants_here(gpu):
-    """The contestants that can run: not all can do so on a GPU, or without PyTorch."""
+    """The contestants that can run: not all can do so on a GPU, or without PyTorch and JAX."""
     if gpu >= 0:
         return ['this_script', 'tutorial_style']
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        print('PyTorch is not installed: its loops are left out (pip install torch)')
-        return [name for name in CONTESTANTS if not name.startswith('torch')]
-    return list(CONTESTANTS)
+    names = list(CONTESTANTS)
+    for package in ('torch', 'jax'):
+        if importlib.util.find_spec(package) is None:
+            print(f'{package} is not installed: its loops are left out (pip install {package})')
+            names = [name for name in names if not name.startswith(package)]
+    return names
 
 
 def measure(unit, rounds, names, gpu):
     """Measures all contestants in turn and prints a table.
+
+    Each takes part with one thread and with one for each core, and the faster one counts. The
+    script alone chooses by itself.
 
     Returns:
         dict: For each contestant, its images per second in each round.
 
     """
     images, (least, most) = SIZES[unit]
-    workers = {name: Worker(name, unit, gpu) for name in names}
-    speeds = {name: [] for name in names}
-    for name, worker in workers.items():
+    choices = [None] if gpu >= 0 else [1, os.cpu_count()]
+    workers = {
+        (name, threads): Worker(name, unit, gpu, threads)
+        for name in names
+        for threads in (choices if name != 'this_script' else [None])
+    }
+    speeds = {key: [] for key in workers}
+    for (name, _), worker in workers.items():
         _, loss = worker.train(60000)
         if not least < loss < most:
             sys.exit(f'{name} does not learn: mean loss {loss} over the first epoch')
     for _ in range(rounds):
-        for name, worker in workers.items():
+        for key, worker in workers.items():
             seconds, _ = worker.train(images)
-            speeds[name].append(images / seconds)
+            speeds[key].append(images / seconds)
     for worker in workers.values():
         worker.close()
+    best = {}
+    for key in sorted(speeds, key=lambda key: statistics.median(speeds[key])):
+        best[key[0]] = key
 
     print(f'\n{unit} units, mini-batches of 100, {rounds} rounds of {images} images\n')
-    print(f'| {"loop":34} | images/s | min | max | this script is |')
-    print('| --- | --- | --- | --- | --- |')
-    ours = speeds['this_script']
-    for name, theirs in speeds.items():
+    print(f'| {"loop":44} | threads | images/s | min | max | this script is |')
+    print('| --- | --- | --- | --- | --- | --- |')
+    ours = speeds['this_script', None]
+    for name in names:
+        theirs = speeds[best[name]]
         ratio = statistics.median(a / b for a, b in zip(ours, theirs))
         figures = f'{statistics.median(theirs):,.0f} | {min(theirs):,.0f} | {max(theirs):,.0f}'
-        print(f'| {CONTESTANTS[name]:34} | {figures} | {ratio:.2f} times |')
-    return speeds
+        print(
+            f'| {CONTESTANTS[name]:44} | {best[name][1] or "own"} | {figures} | {ratio:.2f} times |'
+        )
+    return {name: speeds[best[name]] for name in names}
 
 
 def run_whole(script, out):

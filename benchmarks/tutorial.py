@@ -10,9 +10,9 @@ import os
 import sys
 import time
 
-from chainer_mnist import data
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+from chainer_mnist import data
 
 import chainer
 import chainer.links as L

@@ -21,4 +21,4 @@ from chainer_mnist import compat
 
 compat.mend()
 
-__version__ = '1.0.0'  # the newest in CHANGELOG.md
+__version__ = '1.1.0'  # the newest in CHANGELOG.md

@@ -1,13 +1,17 @@
 """The command line: flags, whole numbers and paths, and errors of one line."""
 
 import argparse
+import glob
 import os
 import platform
+import re
 import shlex
+import shutil
 import sys
 
 import chainer_mnist
 from chainer_mnist.errors import print_error
+from chainer_mnist.process import in_session
 from chainer_mnist.streams import printing
 
 import chainer
@@ -26,6 +30,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, script, description):
         super().__init__(prog=os.path.basename(script), description=description)
         self._script = script
+        self._mend = f'see {self.prog} --help'
         parts = f'Chainer {chainer.__version__}, NumPy {numpy.__version__}'
         self.add_argument(
             '--version',
@@ -48,15 +53,18 @@ class ArgumentParser(argparse.ArgumentParser):
 
         """
         # The script is called as it was, where it was called by its name.
-        called = os.path.basename(sys.argv[0]) == self.prog
-        words = [*before, sys.argv[0] if called else self._script]
+        words = [*before, sys.argv[0] if self._is_called() else self._script]
         flags = {action.dest: sorted(action.option_strings, key=len) for action in self._actions}
         for name, value in changes.items():
             words += [] if value is None else [flags[name][0], str(value)]
         for name, value in vars(args).items():
             if name not in changes and value != self.get_default(name):
                 words += [flags[name][-1], *([] if value is True else [str(value)])]
-        return shlex.join(words)
+        return shell_join(words)
+
+    def _is_called(self):
+        """Says whether the process's command line is the script's, and no notebook's."""
+        return os.path.basename(sys.argv[0]) == self.prog
 
     def parse_args(self, args=None, namespace=None):
         """Parses a command line.
@@ -73,6 +81,8 @@ class ArgumentParser(argparse.ArgumentParser):
             UserError: If they cannot be written.
 
         """
+        if args is None and in_session() and not self._is_called():
+            self._mend = 'the arguments are those of this session: call main([]) to give none'
         try:
             with printing():  # the help or the version
                 parsed = super().parse_args(args, namespace)
@@ -86,8 +96,51 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message):
         """Prints the error on standard error and exits with status 2."""
-        print_error(f'{self.prog}: error: {message}; see {self.prog} --help', shared=True)
+        print_error(f'{self.prog}: error: {message}; {self._mend}', shared=True)
         self.exit(2)
+
+
+def shell_join(words):
+    """Writes a command for the shells of this system.
+
+    On Windows these are ``cmd`` and PowerShell, which have nothing but double quotes in common. In
+    a name that holds a dollar sign, a backquote or a typographic quote, PowerShell reads more.
+
+    Args:
+        words (list): The words of the command, strings.
+
+    Returns:
+        str: The command.
+
+    """
+    if os.name != 'nt':
+        return shlex.join(words)
+    program, *arguments = words
+    # PowerShell runs no program whose name is in quotes from its first letter on.
+    start, name = re.fullmatch(r'(.?:?\\+)?(.*)', program, re.S).groups('')
+    return ' '.join([start + _windows_quote(name), *map(_windows_quote, arguments)])
+
+
+def _windows_quote(word):
+    if re.fullmatch(r'[\w.:/\\=+-]+', word):
+        return word
+    return '"' + re.sub(r'(\\*)$', r'\1\1', word, count=1) + '"'
+
+
+def this_python():
+    """Finds the shortest name by which a shell starts this Python here.
+
+    Returns:
+        str: ``python`` where the shell finds it so, or else its path.
+
+    """
+    if os.path.normcase(shutil.which('python') or '') == os.path.normcase(sys.executable):
+        return 'python'
+    try:
+        path = os.path.relpath(sys.executable)
+    except ValueError:  # Windows has no way from one drive to another
+        return sys.executable
+    return sys.executable if path.startswith(os.pardir) else os.path.join(os.curdir, path)
 
 
 def path(text):
@@ -106,6 +159,25 @@ def path(text):
     if not text:
         raise argparse.ArgumentTypeError('the path is empty')
     return os.path.join('.', text) if text.startswith('-') else text
+
+
+def expand(paths):
+    """Expands ``*`` and ``?`` in paths, which the shells of Windows leave to the program.
+
+    Args:
+        paths (list): The paths, strings.
+
+    Returns:
+        list: The paths of the files, in the order of their names where there are several. What no
+        file is called stays as it is.
+
+    """
+    found = []
+    for path in paths:
+        # A bracket is a letter like others there.
+        names = [] if os.path.lexists(path) else sorted(glob.glob(path.replace('[', '[[]')))
+        found += names or [path]
+    return found
 
 
 def whole_number(least=None, most=None):

@@ -2,8 +2,7 @@
 
 import functools
 import os
-import signal
-import socket
+import platform
 import sys
 import time
 
@@ -49,7 +48,8 @@ def print_error(line, shared=False):
         if shared:
             return
         time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
-        line += f' (process {mpi_rank()} on {socket.gethostname()})'
+        line += f' (process {mpi_rank()} on {platform.node()})'
+    line = line.replace('\u3002;', ';')  # the full stop of a Chinese or Japanese Windows
     # One line it stays, whatever the names in it hold.
     tell(''.join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
@@ -104,7 +104,7 @@ def one_line_errors(prog, less_memory):
                 shared = False
                 message = f'not enough memory; {less_memory}'
             except BrokenPipeError:  # nobody reads on, as after "| head"
-                return 128 + signal.SIGPIPE
+                return 141  # what a shell makes of SIGPIPE, which Windows does not know
             print_error(f'{prog}: error: {message}', shared)
             return 1
 

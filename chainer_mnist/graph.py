@@ -2,12 +2,17 @@
 
 import weakref
 
+from chainer_mnist import functions
+
 import chainer
 import numpy
-from chainer import FunctionNode, Variable
+from chainer import FunctionNode, Variable, configuration
 from chainer.backends import cuda
+from chainer.variable import VariableNode
 
 _chainer_apply = FunctionNode.apply
+_check_layout = FunctionNode.check_layout_forward
+_settings, _defaults = configuration.config._local, configuration.global_config.__dict__
 
 
 def apply(self, inputs):
@@ -25,28 +30,43 @@ def apply(self, inputs):
         tuple: The variables that it computes.
 
     """
-    arrays = tuple([x._data[0] if isinstance(x, Variable) else x for x in inputs])
-    if not (settings_are_plain() and _is_plain(self) and _are_together(arrays)):
+    if (
+        self._output_layouts is not None  # it has been applied before
+        or self._local_function_hooks
+        or type(self).check_layout_forward is not _check_layout
+        or not settings_are_plain()
+    ):
         return _chainer_apply(self, inputs)
-    inputs = [x if isinstance(x, Variable) else chainer.as_variable(x) for x in inputs]
-    if any(x._layout for x in inputs):
+    nodes, arrays, requires_grad, rank, kind = [], [], False, 0, numpy.ndarray
+    for x in inputs:
+        array = x._data[0] if isinstance(x, Variable) else x
+        if type(array) is not kind:
+            if arrays or not _is_on_gpu_in_use(array):
+                return _chainer_apply(self, inputs)
+            kind = type(array)
+        node = variable(array, False)._node if x is array else x._node
+        if node._layout is not None:
+            return _chainer_apply(self, inputs)
+        if node._requires_grad:
+            requires_grad = True
+        if node._rank > rank:
+            rank = node._rank
+        nodes.append(node)
+        arrays.append(array)
+    if not arrays:
         return _chainer_apply(self, inputs)
-    self._input_layouts = (None,) * len(inputs)
+    self._input_layouts = (None,) * len(nodes)
     self._input_indexes_to_retain = self._output_indexes_to_retain = None
-    arrays = self.forward(arrays)
-    if not _fit(self, arrays):
-        return _hand_over(self, inputs, arrays)
-    requires_grad = any(x._requires_grad for x in inputs)
-    outputs = tuple(
-        [
-            Variable._init_unchecked(y, requires_grad=requires_grad, is_chainerx_array=False)
-            for y in arrays
-        ]
-    )
+    results = functions.forward(self, arrays)
+    if not _fit(self, results):
+        return _hand_over(self, inputs, results)
+    outputs = tuple([variable(y, requires_grad) for y in results])
     self._output_layouts = (None,) * len(outputs)
     self._output_count = len(outputs)
-    if chainer.config.enable_backprop:
-        _grow(self, inputs, outputs, arrays)
+    if _settings.__dict__.get('enable_backprop', _defaults['enable_backprop']):
+        self.inputs, self.rank, self.lazy_grad_sum = tuple(nodes), rank, False
+        self.outputs = tuple([_made_by(self, y._node) for y in outputs])
+        _retain(self, arrays, results, outputs)
     return outputs
 
 
@@ -57,39 +77,55 @@ def settings_are_plain():
         bool: Whether this thread has neither at this moment.
 
     """
-    settings, defaults = chainer.config._local.__dict__, chainer.global_config.__dict__
-    for name in ('debug', 'type_check', 'schedule_func', 'lazy_grad_sum'):
-        if (settings if name in settings else defaults)[name]:
-            return False
-    return not chainer.get_function_hooks()
-
-
-def _is_plain(function):
-    return (
-        not function._local_function_hooks
-        and type(function).check_layout_forward is FunctionNode.check_layout_forward
-        and function._output_layouts is None  # it is, but in a function that is applied twice
+    setting, default = _settings.__dict__.get, _defaults
+    return not (
+        setting('debug', default['debug'])
+        or setting('type_check', default['type_check'])
+        or setting('schedule_func', default['schedule_func'])
+        or setting('lazy_grad_sum', default['lazy_grad_sum'])
+        or chainer.get_function_hooks()
     )
 
 
-def _are_together(arrays):
-    """Says whether there are arrays and all are NumPy's, or on the GPU that is in use."""
-    kind = type(arrays[0]) if arrays else None
-    if any(type(a) is not kind for a in arrays):
-        return False
-    if kind is numpy.ndarray:
-        return True
-    return kind is cuda.ndarray and all(a.device == cuda.Device() for a in arrays)
+def variable(array, requires_grad):
+    """Makes a variable and its node, as ``chainer.Variable`` does, without its checks.
+
+    Args:
+        array (array): The array, or ``None``.
+        requires_grad (bool): Whether it is to have a gradient.
+
+    Returns:
+        chainer.Variable: The variable.
+
+    """
+    made, node = Variable.__new__(Variable), VariableNode.__new__(VariableNode)
+    made._requires_grad = node._requires_grad = requires_grad
+    made._loss_scale = made._grad_var = made._device = made._grad = node.name = None
+    made._grad_valid = True
+    made._data = [array]
+    made._node = node
+    made._layout = node._layout = None
+    node._variable = weakref.ref(made)
+    if array is not None:
+        node.dtype = array.dtype
+        node.shape = array.shape
+    return made
+
+
+def _is_on_gpu_in_use(array):
+    return type(array) is cuda.ndarray and array.device == cuda.Device()
 
 
 def _fit(function, arrays):
     """Says whether what ``forward`` returned needs neither a complaint nor a layout."""
-    return (
-        type(arrays) is tuple
-        and function._output_layouts is None
-        and not (function.is_elementwise and len(arrays) > 1)
-        and all(type(y) is numpy.ndarray or type(y) is cuda.ndarray for y in arrays)
-    )
+    if type(arrays) is not tuple or function._output_layouts is not None:
+        return False
+    if len(arrays) > 1 and function.is_elementwise:
+        return False
+    for array in arrays:
+        if type(array) is not numpy.ndarray and type(array) is not cuda.ndarray:
+            return False
+    return True
 
 
 def _hand_over(function, inputs, outputs):
@@ -107,19 +143,19 @@ def _hand_over(function, inputs, outputs):
         del function.forward
 
 
-def _grow(function, inputs, outputs, arrays):
-    """Adds a function to the graph, between its inputs and its outputs."""
-    function.rank = max([x._node._rank for x in inputs])
-    for y in outputs:
-        y._node.creator_node = function
-    function.inputs = tuple([x._node for x in inputs])
-    function.outputs = tuple([weakref.ref(y._node) for y in outputs])
+def _made_by(function, node):
+    node._creator_node = function
+    node._rank = function.rank + 1
+    return weakref.ref(node)
+
+
+def _retain(function, arrays, results, outputs):
+    """Keeps what ``backward`` will ask for."""
     for i in function._input_indexes_to_retain or ():
-        inputs[i].retain_data()
+        function.inputs[i]._data = arrays[i]
     if function._output_indexes_to_retain is not None:
         for i in function._output_indexes_to_retain:
-            outputs[i].retain_data()
+            outputs[i]._node._data = results[i]
         function._retained_output_data = tuple(
-            [arrays[i] for i in function._output_indexes_to_retain]
+            [results[i] for i in function._output_indexes_to_retain]
         )
-    function.lazy_grad_sum = False

@@ -114,9 +114,6 @@ def check_names(npz, arrays):
     # In a training state, what stands under the key of a parameter is the optimizer's.
     of_state = {key for key in npz.keys if key.rpartition('/')[0] in arrays or '/' not in key}
     more = npz.keys - arrays.keys() - (of_state if 't' in npz else set())
-    # For what no call has initialized, Chainer writes None, which would have to be unpickled.
-    unmade = {key for key in npz.keys & arrays.keys() if arrays[key] is None}
-    more |= {key for key in unmade if npz.header(key)[1].kind != 'O'}
     if more:
         raise UserError(
             f'{npz.path} holds more than this network: {_layers(more)}; give a file of the same '
@@ -153,18 +150,20 @@ def find_units(npz, arrays, units):
         int: The number, or ``None`` if another number does not explain what differs.
 
     """
-    differences = []
+    found = []
     for key in arrays.keys() & npz.keys:
-        shape = () if arrays[key] is None else arrays[key].shape
-        found, _ = npz.header(key)
-        if len(found) != len(shape):
+        if arrays[key] is None:
+            continue
+        shape, _ = npz.header(key)
+        if len(shape) != arrays[key].ndim:
             return None
-        differences += {(ours, its) for ours, its in zip(shape, found) if ours != its}
-    # Units are met in more than one array. A single one that differs is damaged.
-    if len(differences) > 1 and len(set(differences)) == 1:
-        ours, its = differences[0]
-        if ours == units and 0 < its <= MOST_UNITS:
-            return its
+        for ours, its in zip(arrays[key].shape, shape):
+            if ours != its:
+                # It may be a multiple of the units, as after a convolution.
+                found.append(its * units / ours if units and ours % units == 0 else 0)
+    # Units are met in more than one place. A single one that differs is damaged.
+    if len(found) > 1 and len(set(found)) == 1 and found[0] in range(1, MOST_UNITS + 1):
+        return int(found[0])
     return None
 
 

@@ -12,11 +12,15 @@ import warnings
 import zipfile
 
 from chainer_mnist.errors import UserError
+from chainer_mnist.streams import hint
 
 import numpy
 
 # What the header of a member may take, in bytes.
 MOST_HEADER = 4096
+
+# How many times the length of the file an array may have.
+MOST_PACKED = 100
 
 
 @contextlib.contextmanager
@@ -39,7 +43,10 @@ def open_npz(path):
             raise UserError(f'{path} is not a file; give the path of a snapshot')
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter('ignore')  # NumPy remarks on files that Python 2 wrote
-            yield Npz(path, archive)
+            npz = Npz(path, archive)
+            yield npz
+        if npz.casts:
+            hint(f'{path} holds {" and ".join(sorted(npz.casts))}')
     except UserError:
         raise
     except OSError as error:
@@ -61,11 +68,13 @@ class Npz:
     Attributes:
         path (str): The file.
         keys (set): The names of its arrays.
+        casts (set): What it holds in place of the types that are wanted, as text.
 
     """
 
     def __init__(self, path, archive):
         self.path = path
+        self.casts = set()
         self._archive = archive
         self.keys = {name[: -len('.npy')] for name in archive.namelist() if name.endswith('.npy')}
 
@@ -87,25 +96,47 @@ class Npz:
         return {k[len(key) + 1 :] for k in self.keys if k.startswith(f'{key}/')}
 
     def like(self, key, array):
-        """Reads an array of the shape and the type of another one."""
+        """Reads an array of the shape of another one, and casts it to its type."""
         if key not in self:
             raise UserError(f'{self.path} holds no {key}; give a file of the same network')
         shape, dtype = self.header(key)
         if array.shape == () and array.dtype.kind in 'iu':
             return self.count(key, numpy.iinfo(array.dtype).max)
-        if (shape, dtype) != (array.shape, array.dtype):
+        if shape != array.shape or dtype.kind != array.dtype.kind:
             raise UserError(
                 f'{self.path} holds {key} as {dtype} of shape {shape}, not {array.dtype} of '
                 f'{array.shape}; give a file of the same network'
             )
-        found = self._array(key, shape, dtype)
-        if dtype.kind == 'f' and not numpy.isfinite(found).all():
-            raise UserError(f'{self.path} holds NaN or infinity in {key}; give an earlier snapshot')
-        return found
+        return self._cast(key, self._array(key, shape, dtype), array.dtype)
 
     def array(self, key):
-        """Reads an array of any shape and type. It takes no more memory than the file holds."""
-        return self._array(key, *self.header(key))
+        """Reads numbers of any shape: weights for which nothing but the file vouches."""
+        shape, dtype = self.header(key)
+        if dtype.kind != 'f':
+            raise ValueError(f'{key} is not of floats')
+        # Weights are noise to a compressor: what claims to be far more than the file, lies.
+        if math.prod(shape) * dtype.itemsize > MOST_PACKED * os.path.getsize(self.path):
+            raise ValueError(f'it is too short for {key} of shape {shape}')
+        return self._cast(key, self._array(key, shape, dtype), numpy.dtype('f'))
+
+    def _cast(self, key, array, dtype):
+        """Casts as Chainer does, but not to infinity."""
+        if dtype.kind != 'f':
+            return array
+        if not numpy.isfinite(array).all():
+            raise UserError(f'{self.path} holds NaN or infinity in {key}; give an earlier snapshot')
+        if array.dtype == dtype:
+            return array
+        name = ('big-endian ' if array.dtype.str[0] == '>' else '') + array.dtype.name
+        self.casts.add(f'{name}: cast to {dtype.name}')
+        with numpy.errstate(over='ignore'):
+            cast = array.astype(dtype)
+        if not numpy.isfinite(cast).all():
+            raise UserError(
+                f'{self.path} holds numbers in {key} that are too large for {dtype.name}; '
+                'give an earlier snapshot'
+            )
+        return cast
 
     def header(self, key):
         """Reads what a member claims to be: its shape and dtype."""

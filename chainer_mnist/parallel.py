@@ -275,5 +275,5 @@ def get_communicator(name, gpu):
             shared=True,
         ) from None
     if communicator.rank > 0:
-        sys.stdout = open(os.devnull, 'w')  # noqa: SIM115  for the rest of the process
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115  for the rest of the process
     return communicator

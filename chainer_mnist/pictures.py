@@ -4,6 +4,7 @@ import io
 import os
 
 from chainer_mnist import files
+from chainer_mnist.log import curve
 
 import numpy
 from matplotlib.figure import Figure  # it needs no display
@@ -24,11 +25,10 @@ def save_curves(out, log):
         UserError: If a file cannot be written.
 
     """
-    epochs = [record['epoch'] for record in log]
     for name in ('loss', 'accuracy'):
         axes = Figure().subplots()
         for key, label in ((f'main/{name}', 'train'), (f'validation/main/{name}', 'test')):
-            axes.plot(epochs, [record[key] for record in log], marker='x', label=label)
+            axes.plot(*curve(log, key), marker='x', label=label)
         axes.set(xlabel='epoch', ylabel=name)
         whole_numbers = MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         axes.xaxis.set_major_locator(whole_numbers)

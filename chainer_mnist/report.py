@@ -1,6 +1,5 @@
-"""What a run shows and leaves behind: progress, the log, curves and the graph."""
+"""What a run shows and leaves behind: progress, curves and the graph."""
 
-import json
 import logging
 import math
 import os
@@ -14,19 +13,6 @@ from chainer_mnist.streams import hint
 import numpy
 from chainer import computational_graph
 from tqdm import tqdm
-
-LOG = 'log'
-
-# What the log holds of each epoch, as Chainer's LogReport calls it.
-RECORD = (
-    'main/loss',
-    'main/accuracy',
-    'validation/main/loss',
-    'validation/main/accuracy',
-    'epoch',
-    'iteration',
-    'elapsed_time',
-)
 
 
 class Means:
@@ -73,6 +59,24 @@ class Means:
         sums = numpy.array([float(self._sum_loss), float(self._sum_accuracy), self.images])
         loss, accuracy, images = communicator.sum(sums)
         return float(loss / images), float(accuracy / images)
+
+
+def check_finite(loss, epoch):
+    """Ends a run that has gone astray, while its last good snapshot is still there.
+
+    Args:
+        loss (float): The loss, in training and test.
+        epoch (int): The number of the epoch.
+
+    Raises:
+        UserError: If the loss is no longer finite.
+
+    """
+    if not math.isfinite(loss):
+        raise UserError(
+            f'the loss is no longer finite in epoch {epoch}; go on from the last good snapshot '
+            '(-r) with another seed (-s)'
+        )
 
 
 class Progress(tqdm):
@@ -133,53 +137,6 @@ def save_graph(out, loss):
     """
     graph = computational_graph.build_computational_graph([loss])
     files.write(os.path.join(out, 'graph.dot'), graph.dump().encode())
-
-
-def save_log(out, log):
-    """Writes ``log`` in the format of Chainer's LogReport.
-
-    Args:
-        out (str): The directory to write to.
-        log (list): A dictionary for each epoch.
-
-    Raises:
-        UserError: If the file cannot be written.
-
-    """
-    files.write(os.path.join(out, LOG), json.dumps(log, indent=4).encode())
-
-
-def load_log(path, epochs):
-    """Reads the log of a run that is gone on with.
-
-    Args:
-        path (str): The file, as :func:`save_log` writes it.
-        epochs (int): Number of epochs that the run has behind it. What a killed run wrote on later
-            epochs is left out.
-
-    Returns:
-        list: A dictionary for each epoch. It is empty if there is no such file.
-
-    Raises:
-        UserError: If it is no such log. It would be lost if it were written anew.
-
-    """
-    if not os.path.exists(path):
-        return []
-    try:
-        if not os.path.isfile(path):  # opening a pipe can hang
-            raise ValueError('not a file')
-        with open(path, encoding='utf-8') as file:
-            log = json.load(file)
-        if not isinstance(log, list):
-            raise ValueError('not a list')
-        if not all(math.isfinite(record[key]) for record in log for key in RECORD):
-            raise ValueError('not finite')
-        return [record for record in log if record['epoch'] <= epochs]
-    except Exception as error:  # whatever another file's content leads to
-        raise UserError(
-            f'{path} is not the log of a run ({error}); move it out of the way'
-        ) from None
 
 
 def draw(what):

@@ -1,15 +1,11 @@
 """What a run has from its beginning to its end: where it writes, its seed, its log and its end."""
 
 import contextlib
-import math
-import os
 import secrets
-import shutil
-import sys
-import time
 
-from chainer_mnist import devices, files, parallel, report, snapshot, speed
-from chainer_mnist.errors import UserError, tell
+from chainer_mnist import devices, files, parallel, report, resume, snapshot, speed
+from chainer_mnist.errors import tell
+from chainer_mnist.log import Log
 from chainer_mnist.process import Interruption
 
 import numpy
@@ -44,7 +40,7 @@ class Run:
         self._speaks = self._communicator.rank == 0
         if not self._speaks:
             args.initmodel = args.resume = None
-        self._log = []
+        self._log = Log()
         self._interruption = Interruption(self._communicator.agree)
 
     def load_state(self, path, optimizer, weights):
@@ -60,12 +56,10 @@ class Run:
             UserError: If the file or the log cannot be read or does not fit.
 
         """
-        seed = snapshot.load_state(path, optimizer, weights, self._args.unit)
+        seed, records = resume.load_state(path, optimizer, weights, self._args.unit)
+        self._log.records = records
         if self._args.seed is None and seed is not None:
             self.seed = seed
-        self._log = report.load_log(
-            os.path.join(os.path.dirname(path), report.LOG), optimizer.epoch
-        )
 
     def set_up(self, model, optimizer):
         """Brings the model to its device, and optimizer and seed to what all processes share.
@@ -79,6 +73,7 @@ class Run:
 
         """
         model, optimizer, self.seed = self._communicator.bcast(model, optimizer, self.seed)
+        snapshot.content_of_state(optimizer, self.seed)  # names that clash are found now
         self._device.use()
         model.to_device(self._device)
         self._model, self._optimizer = model, self._communicator.multi_node(optimizer)
@@ -130,9 +125,7 @@ class Run:
                 stack.enter_context(files.lock(self._args.out, self._args.communicator))
             stack.enter_context(self._interruption)
             stack.enter_context(speed.tuned(self._args.unit))
-            # The time that the log shows goes on from where it ended.
-            before = self._log[-1]['elapsed_time'] if self._log else 0
-            self._begin = time.perf_counter() - before
+            self._log.start()
             yield
 
     def epochs(self):
@@ -209,14 +202,9 @@ class Run:
 
         """
         epoch = self._optimizer.epoch + 1
-        if not math.isfinite(train[0] + test[0]):
-            raise UserError(
-                f'the loss is no longer finite in epoch {epoch}; go on from the last good '
-                'snapshot (-r) with another seed (-s)'
-            )
+        report.check_finite(train[0] + test[0], epoch)
         self._optimizer.new_epoch()
-        values = [*train, *test, epoch, self._optimizer.t, time.perf_counter() - self._begin]
-        self._log.append(dict(zip(report.RECORD, values)))
+        self._log.add(train, test, epoch, self._optimizer.t)
         if epoch < self._n_epoch:
             self.save_model()
             self.save_optimizer()
@@ -239,7 +227,7 @@ class Run:
 
         """
         if self._speaks:
-            report.save_log(self._args.out, self._log)
+            self._log.save(self._args.out)
             snapshot.save_state(self._args.out, self._optimizer, self.seed)
 
     def end(self):
@@ -254,24 +242,10 @@ class Run:
         """
         signum = self._interruption.signum
         if self._speaks and signum is not None:
-            tell(f'{self._parser.prog}: interrupted; go on with: {self.command_to_go_on()}')
+            left = self._n_epoch - self._optimizer.epoch
+            command = resume.command(self._parser, self._args, self._communicator, self.seed, left)
+            tell(f'{self._parser.prog}: interrupted; go on with: {command}')
         if self._speaks and not self._args.noplot:
-            report.save_pictures(self._args.out, self._log)
+            report.save_pictures(self._args.out, self._log.records)
         self._communicator.end()
         return 0 if signum is None else 128 + signum
-
-    def command_to_go_on(self):
-        """Makes the command that goes on from where the run ended.
-
-        Returns:
-            str: The command, for a shell.
-
-        """
-        left = self._n_epoch - self._optimizer.epoch
-        changes = {'seed': self.seed, 'epoch': left}
-        if left < self._args.epoch:  # it has finished an epoch, and so has written a state
-            state = os.path.join(self._args.out, snapshot.STATE)
-            changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
-        python = 'python' if shutil.which('python') == sys.executable else sys.executable
-        launcher = self._communicator.launcher()
-        return self._parser.command([*launcher, python], self._args, changes)

@@ -55,8 +55,32 @@ def save_state(out, optimizer, seed):
         UserError: If the file cannot be written.
 
     """
-    state = {**match.serialize(optimizer), **match.serialize(optimizer.target)}
-    _save(os.path.join(out, STATE), {**state, 'seed': seed})
+    _save(os.path.join(out, STATE), content_of_state(optimizer, seed))
+
+
+def content_of_state(optimizer, seed):
+    """Puts together what a training state holds.
+
+    Args:
+        optimizer (chainer.Optimizer): The optimizer, set up on the model, on any device.
+        seed (int): The seed of the run.
+
+    Returns:
+        dict: Arrays and numbers by their keys.
+
+    Raises:
+        UserError: If a parameter has a key that is taken.
+
+    """
+    state = {**match.serialize(optimizer), 'seed': seed}
+    weights = match.serialize(optimizer.target)
+    taken = sorted(state.keys() & weights.keys())
+    if taken:
+        raise UserError(
+            f'the network has {", ".join(taken)}, and so has every training state; rename it in '
+            'net.py'
+        )
+    return {**state, **weights}
 
 
 def load_model(path, model, units=None):
@@ -105,12 +129,12 @@ def load_state(path, optimizer, weights=True, units=None):
     with open_npz(path) as npz:
         match.check_net(npz, like)
         state = {'t': npz.count('t', MOST_UPDATES), 'epoch': npz.count('epoch', MOST_EPOCHS)}
-        state.update(_rules(npz, optimizer, state['t'], units))
-        content = _weights(npz, like, '', units) if weights else None
+        content = _weights(npz, like, '', units) if weights else like
+        state.update(_rules(npz, optimizer, content, state['t'], units))
         seed = npz.count('seed', MOST_SEED) if 'seed' in npz else None
-    _load(optimizer, state)
     if weights:
         _load(optimizer.target, content)
+    _load(optimizer, state)
     return seed
 
 
@@ -196,13 +220,18 @@ def _weights(npz, like, prefix, units):
     arrays = {prefix + key: array for key, array in like.items()}
     match.check_names(npz, arrays)
     match.check_units(npz, arrays, units)
-    return {
-        key: array if array is None else npz.like(prefix + key, array)
-        for key, array in like.items()
-    }
+    return {key: _weight(npz, prefix + key, array) for key, array in like.items()}
 
 
-def _rules(npz, optimizer, updates, units):
+def _weight(npz, key, array):
+    if array is not None:
+        return npz.like(key, array)
+    # No call has initialized it here, but one may have done so in training. In a file Chainer then
+    # has None, which would have to be unpickled.
+    return npz.array(key) if key in npz and npz.header(key)[1].kind == 'f' else None
+
+
+def _rules(npz, optimizer, weights, updates, units):
     """Reads what the optimizer keeps of each parameter, after so many updates in all."""
     states = match.states_of(optimizer)
     # Up to Chainer v3.2 only the optimizer as a whole counts its updates in a snapshot.
@@ -216,12 +245,12 @@ def _rules(npz, optimizer, updates, units):
         if npz.under(key) - {'t'} or (counts[key] and all(a is not None for a in first.values()))
     }
     match.check_optimizer(npz, kept, optimizer)
-    like = {f'{key}/{name}': array for key in kept for name, array in kept[key].items()}
+    like = {f'{key}/{name}': first for key in kept for name, first in kept[key].items()}
     match.check_units(npz, like, units)
     state = {f'{key}/{name}': None for key, first in states.items() for name in first}
-    for key, array in like.items():
-        state[key] = npz.like(key, array)
+    for key, first in like.items():
         param, _, name = key.rpartition('/')
+        state[key] = npz.like(key, weights[param] if first is None else first)
         if (name in SQUARES or (name == 'v' and 'm' in kept[param])) and (state[key] < 0).any():
             raise ValueError(f'{key} is negative')
     return {**state, **{f'{key}/t': t for key, t in counts.items()}}

@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from chainer_mnist import graph
+from chainer_mnist import adam, backprop, graph
 from chainer_mnist.adam import Adam
 
 import chainer
@@ -33,6 +33,7 @@ def tuned(units):
         units (int): Number of units in each hidden layer.
 
     """
+    adam.compile_with_numba()
     threads = None
     if units < UNITS_FOR_THREADS and not any(os.environ.get(name) for name in THREAD_VARIABLES):
         threads = 1
@@ -42,6 +43,7 @@ def tuned(units):
             # Every mini-batch has the types of the one before, so that they need no check.
             stack.enter_context(chainer.using_config('type_check', False))
         _replace(stack, chainer.FunctionNode, 'apply', graph.apply)
+        _replace(stack, chainer.Variable, 'backward', backprop.backward)
         yield
 
 

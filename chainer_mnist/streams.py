@@ -1,6 +1,8 @@
 """What a command prints: lines on standard output, and hints on a terminal."""
 
 import contextlib
+import errno
+import os
 import sys
 import threading
 
@@ -31,6 +33,8 @@ def printing():
         to_nowhere(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise
+        if os.name == 'nt' and error.errno == errno.EINVAL:  # so Windows says the same
+            raise BrokenPipeError from None
         raise UserError(
             f'cannot write to standard output: {error.strerror}; send it elsewhere'
         ) from None

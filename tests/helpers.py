@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -42,6 +43,14 @@ def read(path):
         return dict(npz)
 
 
+def rewrite(path, change):
+    """Changes an npz file: ``change`` is called with the dictionary of its arrays."""
+    content = read(path)
+    change(content)
+    with open(path, 'wb') as file:
+        numpy.savez(file, **content)
+
+
 def same(a, b):
     """Whether two npz files hold the same arrays, bit for bit."""
 
@@ -56,6 +65,21 @@ def environment(**variables):
     """This process's environment with some variables set, or removed where they are ``None``."""
     env = {**os.environ, **{name: value for name, value in variables.items() if value is not None}}
     return {name: value for name, value in env.items() if variables.get(name, '') is not None}
+
+
+def make_pipe(path):
+    """Makes a named pipe. Where the system has none, the test is skipped."""
+    if not hasattr(os, 'mkfifo'):
+        pytest.skip('there are no named pipes here')
+    os.mkfifo(path)
+
+
+def make_link(target, path):
+    """Makes a link. Where Windows does not let this user make one, the test is skipped."""
+    with contextlib.suppress(OSError):
+        os.symlink(target, path)
+    if not os.path.islink(path):
+        pytest.skip('this user can make no links here')
 
 
 def assert_quiet(done):
@@ -110,8 +134,37 @@ def assert_same_run(a, b):
 
 
 def start(*words, **options):
+    """Starts ``train_mnist.py``, on Windows with a console of its own."""
+    return start_command(command_line('--noplot', *words), **options)
+
+
+def start_command(words, **options):
     options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **options}
-    return subprocess.Popen(command_line('--noplot', *words), **options)
+    options['creationflags'] = getattr(subprocess, 'CREATE_NO_WINDOW', 0)
+    return subprocess.Popen(words, **options)
+
+
+def send(process, signum):
+    """Sends a signal to a process. Where the system has no such signal, the test is skipped."""
+    if os.name != 'nt':
+        process.send_signal(signum)
+    elif signum == signal.SIGINT:
+        subprocess.run([sys.executable, '-c', CTRL_C, str(process.pid)], check=True)
+    else:
+        process.kill()
+        process.communicate()
+        pytest.skip('Windows has no such signal')
+
+
+# On Windows it goes to all in a console, and so the sender has to go there, and not to heed it.
+CTRL_C = """
+import ctypes, sys
+kernel = ctypes.windll.kernel32
+kernel.FreeConsole()
+assert kernel.AttachConsole(int(sys.argv[1]))
+kernel.SetConsoleCtrlHandler(None, True)
+assert kernel.GenerateConsoleCtrlEvent(0, 0)
+"""
 
 
 def wait_for(process, line):

@@ -1,6 +1,6 @@
 """With and without the fast path, networks learn alike: bit for bit, and by the same graph."""
 
-from chainer_mnist import adam, graph
+from chainer_mnist import adam, backprop, functions, graph
 
 import chainer
 import chainer.functions as F
@@ -197,11 +197,12 @@ def test_a_function_that_is_applied_twice():
 
 
 def nudged(function):
-    """The same function, with the last bit of one number of its first array turned."""
+    """The same function, with the last bit of a number turned in the first array it makes."""
 
     def nudge(*args, **kwargs):
         result = function(*args, **kwargs)
-        array = (result if isinstance(result, (tuple, list)) else args)[0]
+        array = args[0][0] if result is None else result
+        array = array[0] if isinstance(array, (tuple, list)) else array
         array = getattr(array, 'array', array)
         array.reshape(-1)[:1].view('i')[:] ^= 1
         return result
@@ -209,14 +210,25 @@ def nudged(function):
     return nudge
 
 
+def fault(owner, name, wrong, network='MLP', change='plain'):
+    """One operation of the fast path, what takes its place, and a cell that must notice."""
+    return owner, name, wrong, network, change
+
+
 FAULTS = {
-    'an update': (adam, '_update', nudged(adam._update), 'MLP', 'plain'),
-    'a number of the update': (adam, '_constants', nudged(adam._constants), 'MLP', 'plain'),
-    'a hook of a rule': (adam, '_needs_no_care', lambda *args: True, 'MLP', 'hooks'),
-    'a frozen layer': (adam, '_needs_no_care', lambda *args: True, 'MLP', 'frozen layer'),
-    'a rate': (adam, '_is_plain', lambda *args: True, 'MLP', 'changed rates'),
-    'an output': (graph, 'apply', nudged(graph.apply), 'MLP', 'plain'),
-    'an edge of the graph': (graph, '_grow', lambda *args: None, 'MLP', 'plain'),
+    'an update': fault(adam, '_update', nudged(adam._update)),
+    'a number of the update': fault(adam, '_constants', nudged(adam._constants)),
+    'a hook of a rule': fault(adam, '_needs_no_care', lambda *args: True, change='hooks'),
+    'a frozen layer': fault(adam, '_needs_no_care', lambda *args: True, change='frozen layer'),
+    'a rate': fault(adam, '_is_plain', lambda *args: True, change='changed rates'),
+    'a variable': fault(graph, 'apply', nudged(graph.apply)),
+    'a retained array': fault(graph, '_retain', lambda *args: None),
+    'an output': fault(functions, 'forward', nudged(functions.forward)),
+    'a gradient': fault(functions, 'backward', nudged(functions.backward)),
+    'a gradient by Chainer': fault(
+        backprop, '_as_variable', nudged(backprop._as_variable), 'sigmoid'
+    ),
+    'a sum of gradients': fault(backprop, '_sum', lambda one, other: other, 'shared layer'),
 }
 
 
@@ -226,3 +238,48 @@ def test_a_deliberate_fault_in_the_fast_path_shows(fault, monkeypatch):
     assert differences(*both(network, 'Adam', CHANGES[change])) == []
     monkeypatch.setattr(owner, name, wrong)
     assert differences(*both(network, 'Adam', CHANGES[change])) != []
+
+
+def set_gradient(x, h, y):
+    y.grad = numpy.full((), 2, 'f')
+    y.backward()
+
+
+def twice(x, h, y):
+    y.backward()
+    y.backward()
+
+
+def twice_differentiable(x, h, y):
+    y.backward(enable_double_backprop=True)
+    gx = x.grad_var
+    x.cleargrad()
+    F.sum(gx * gx).backward()
+
+
+WAYS_BACK = {
+    'plain': lambda x, h, y: y.backward(),
+    'twice': twice,
+    'from a gradient': set_gradient,
+    'retain_grad': lambda x, h, y: y.backward(retain_grad=True),
+    'loss_scale': lambda x, h, y: y.backward(loss_scale=3.0),
+    'enable_double_backprop': twice_differentiable,
+    'of several': lambda x, h, y: chainer.backward([h, y], [h, y]),
+    'from the middle': lambda x, h, y: F.sum(h).backward(),
+    'from a leaf': lambda x, h, y: chainer.Variable(numpy.ones((), 'f')).backward(),
+    'unchained': lambda x, h, y: [h.unchain_backward(), y.backward()],
+    'another array': lambda x, h, y: [setattr(h, 'array', -h.array), y.backward()],
+}
+
+
+@pytest.mark.parametrize('way', WAYS_BACK)
+def test_ways_back(way):
+    def outcome(fast):
+        x = chainer.Variable(numpy.arange(-3, 3, dtype='f').reshape(2, 3))
+        with path(fast):
+            h = F.relu(x * x + x)
+            y = F.sum(h * h + F.sigmoid(x))
+            WAYS_BACK[way](x, h, y)
+        return [(content(v.grad), v.grad_var is None, v._loss_scale) for v in (x, h, y)]
+
+    assert outcome(True) == outcome(False)

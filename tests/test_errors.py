@@ -2,6 +2,8 @@
 
 import importlib.util
 
+from chainer_mnist.errors import print_error
+
 import pytest
 
 from helpers import assert_refused, main
@@ -22,3 +24,9 @@ def test_gpu_without_cupy():
 def test_a_rank_that_is_no_number(monkeypatch):
     monkeypatch.setenv('PMI_RANK', 'x')
     assert main('-m', 'nowhere')[2].startswith('train_mnist.py: error: cannot read nowhere: ')
+
+
+def test_a_full_stop_of_the_system_does_not_stand_within_the_line(capsys):
+    """As Windows ends its messages in Chinese and Japanese."""
+    print_error('cannot read x: \u6ca1\u6709\u6587\u4ef6\u3002; choose another')
+    assert capsys.readouterr().err == 'cannot read x: \u6ca1\u6709\u6587\u4ef6; choose another\n'

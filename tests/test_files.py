@@ -4,9 +4,11 @@ import io
 import os
 import pathlib
 import re
-import resource
 import shutil
 import subprocess
+import sys
+
+from chainer_mnist import files
 
 import pytest
 
@@ -17,8 +19,11 @@ from helpers import (
     command_line,
     content_of,
     main,
+    make_link,
+    make_pipe,
     run,
     same,
+    start,
     train,
     wait_for,
 )
@@ -41,25 +46,25 @@ def test_out_cannot_be_written(bound_by_permissions):
     assert os.listdir('locked') == []
 
 
-def test_two_runs_at_once_into_one_directory():
-    pytest.importorskip('fcntl')
-    first = subprocess.Popen(
-        command_line('--noplot', '-e', 10**6), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    while first.stdout.readline() != b'epoch 2\n':
-        assert first.poll() is None
-    os.symlink('result', 'link')
-    for out in ('result', 'link'):
-        done = run('--noplot', '-e', 1, '-o', out)
-        message = f'another run writes to {out}; wait for its end, or choose another directory'
-        assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message} with -o\n')
+@pytest.mark.parametrize('out', ['result', 'link'])
+def test_two_runs_at_once_into_one_directory(out):
+    os.mkdir('result')
+    if out == 'link':
+        make_link('result', 'link')
+    first = start('-e', 10**6)
+    wait_for(first, 'epoch 2')
+    done = run('--noplot', '-e', 1, '-o', out)
+    message = f'another run writes to {out}; wait for its end, or choose another directory'
+    assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message} with -o\n')
     first.kill()
     first.communicate()
-    assert run('--noplot', '-e', 1, '-r', 'result/mlp.state').returncode == 0
+    train('-e', 1, '-r', 'result/mlp.state')
+    assert not os.path.exists('result/.lock')
 
 
 def test_a_full_disk_keeps_the_last_good_files(tmp_path):
     """A limit to the size of files stands in for a disk that is full. It is as real an error."""
+    resource = pytest.importorskip('resource')
     train('-e', 1)
     before = content_of(tmp_path / 'result')
     done = run(
@@ -96,11 +101,38 @@ def test_out_that_becomes_unwritable(tmp_path, bound_by_permissions):
     train('-e', 1, '-r', 'result/mlp.state')
 
 
+@pytest.mark.skipif(os.name != 'nt', reason='elsewhere a file that is open can be replaced')
+@pytest.mark.parametrize('name', ['log', 'log.tmp'])
+def test_what_another_program_has_open_for_a_moment(name):
+    pathlib.Path(name).write_text('old')
+    code = f'import time; file = open({name!r}); print(flush=True); time.sleep(1)'
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as viewer:
+        viewer.stdout.readline()
+        files.write('log', b'new')
+    assert pathlib.Path('log').read_text() == 'new'
+    assert os.listdir() == ['log']
+
+
+@pytest.mark.skipif(os.name != 'nt', reason='elsewhere a file that is open can be replaced')
+def test_what_another_program_keeps_open():
+    train('-e', 1)
+    with open('result/mlp.model'):
+        done = run('-e', 1, '--noplot')
+    path = os.path.join('result', 'mlp.model')
+    assert done.returncode == 1
+    assert re.fullmatch(
+        f'train_mnist.py: error: cannot write {re.escape(path)}: .*; '
+        'close the program that has it open, .*\n',
+        done.stderr,
+    )
+    train('-e', 1, '-r', 'result/mlp.state')
+
+
 def test_what_stands_at_the_name_of_a_temporary_file():
     os.mkdir('result')
-    os.mkfifo('result/log.tmp')
+    make_pipe('result/log.tmp')
     pathlib.Path('precious').write_text('mine')
-    os.symlink('../precious', 'result/mlp.state.tmp')
+    make_link('../precious', 'result/mlp.state.tmp')
     pathlib.Path('result/mlp.model.tmp').write_text('half of a file')
     assert_quiet(run('-e', 1, '--noplot'))
     assert pathlib.Path('precious').read_text() == 'mine'

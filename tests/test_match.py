@@ -51,6 +51,27 @@ class Nested(chainer.Chain):
         return x
 
 
+class WithAnAuxiliaryLayer(chainer.Chain):
+    """With a layer that is called in training alone, so that the first evaluation does not make it.
+
+    And with units that are channels of a convolution.
+    """
+
+    def __init__(self, n_units, n_out):
+        super().__init__()
+        with self.init_scope():
+            self.l1 = L.Convolution2D(1, n_units, 5, stride=4)
+            self.l2 = L.Linear(None, n_units)
+            self.l3 = L.Linear(None, n_out)
+            self.auxiliary = L.Linear(None, n_out)
+
+    def forward(self, x):
+        h = F.relu(self.l1(F.reshape(x, (-1, 1, 28, 28))))
+        h = F.relu(self.l2(h))
+        y = self.l3(h)
+        return y + 0.1 * self.auxiliary(h) if chainer.config.train else y
+
+
 class Frozen(net.MLP):
     """With a layer that is not trained."""
 
@@ -59,7 +80,7 @@ class Frozen(net.MLP):
         return super().forward(x)
 
 
-NETWORKS = [Convolutional, Nested, Frozen]
+NETWORKS = [Convolutional, Nested, WithAnAuxiliaryLayer, Frozen]
 OPTIMIZERS = ['Adam', 'AMSGrad', 'SGD', 'MomentumSGD', 'AdaGrad', 'RMSprop', 'SMORMS3']
 
 
@@ -82,10 +103,12 @@ def test_a_run_goes_on_to_the_same_bits(network, optimizer, monkeypatch):
         assert printed.endswith(f'(accuracy {accuracy})\n')
 
 
-def test_predict_finds_the_number_of_units(monkeypatch):
-    monkeypatch.setattr(net, 'MLP', Nested)
+@pytest.mark.parametrize('network', [net.MLP, Nested, WithAnAuxiliaryLayer])
+def test_predict_finds_the_number_of_units(network, monkeypatch):
+    monkeypatch.setattr(net, 'MLP', network)
     train_here('-e', 1, '-u', 7)
-    assert predict.load_predictor('result/mlp.model').layers[0].b.shape == (7,)
+    predictor = predict.load_predictor('result/mlp.model')
+    assert (7,) in {param.shape for param in predictor.params() if param.array is not None}
     assert main('-m', 'result/mlp.model', '-u', 8, program=predict)[2] == (
         'predict.py: error: result/mlp.model holds a network of 7 units, not 8; add -u 7\n'
     )
@@ -100,6 +123,21 @@ def test_persistent_values_are_in_every_file(monkeypatch):
         )
     state = read('result/mlp.state')
     assert state['predictor/normalize/avg_mean'].any()
+
+
+@pytest.mark.parametrize('name', ['t', 'epoch', 'seed'])
+def test_a_name_that_the_state_has_too(name, monkeypatch):
+    class Clashing(net.TrainFlagMLP):
+        def __init__(self, n_units, n_out):
+            super().__init__(n_units, n_out)
+            with self.init_scope():
+                setattr(self, name, chainer.Parameter(numpy.zeros(3, 'f')))
+
+    monkeypatch.setattr(net, 'TrainFlagMLP', Clashing)
+    status, _, errors = main('-n', 'trainflag')
+    message = f'the network has {name}, and so has every training state; rename it in net.py'
+    assert (status, errors) == (1, f'train_mnist.py: error: {message}\n')
+    assert os.listdir() == []
 
 
 def test_plain_chainer_reads_the_files(monkeypatch):

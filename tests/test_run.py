@@ -61,16 +61,6 @@ def test_processes_go_on_exactly_in_the_same_directory():
     assert times == sorted(times)
 
 
-def test_a_log_that_runs_ahead_of_the_state_is_cut():
-    """As after a kill between the two writes."""
-    train_here('-e', 2, '-s', 1, '-o', 'a')
-    shutil.copytree('a', 'b')
-    train_here('-e', 1, '-r', 'b/mlp.state', '-o', 'b')
-    shutil.copy('a/mlp.state', 'b')
-    train_here('-e', 1, '-r', 'b/mlp.state', '-o', 'c')
-    assert [record['epoch'] for record in log_of('c')] == [1, 2, 3]
-
-
 def test_weights_of_m_with_the_rest_of_r():
     train_here('-e', 1, '-s', 1, '-o', 'a')
     train_here('-e', 1, '-s', 2, '-o', 'b')
@@ -169,18 +159,6 @@ def test_a_run_of_chainer_2_goes_on():
     train('-u', 4, '-e', 1, '-r', OLD / 'mlp.state')
 
 
-def test_the_log_of_something_else_is_not_overwritten():
-    train_here('-e', 1)
-    for content in ('not JSON', '{}x', '{}', '[1]', '[{"epoch": 1}]', '{"epoch": 1}'):
-        with open('result/log', 'w') as file:
-            file.write(content)
-        done = run('-r', 'result/mlp.state')
-        assert done.returncode == 1
-        assert re.fullmatch(r'train_mnist.py: error: result/log is not the .*\n', done.stderr)
-        with open('result/log') as file:
-            assert file.read() == content
-
-
 # Kills
 
 
@@ -254,16 +232,6 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_snapshot(tmp_path):
         re.M,
     )
     assert content_of(tmp_path / 'result') == before
-
-
-def test_a_log_that_is_a_pipe():
-    assert main('-e', 1, '--noplot')[0] == 0
-    os.remove('result/log')
-    os.mkfifo('result/log')
-    assert main('-r', 'result/mlp.state')[2] == (
-        'train_mnist.py: error: result/log is not the log of a run (not a file); '
-        'move it out of the way\n'
-    )
 
 
 def test_the_clock_is_set_back(monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from chainer_mnist import adam, speed
 
@@ -14,7 +15,7 @@ import pytest
 import threadpoolctl
 from chainer import computational_graph, optimizers, serializers
 
-from helpers import CLONE, same
+from helpers import CLONE, run, same
 from net import MLP, TrainFlagMLP
 
 
@@ -103,3 +104,41 @@ with speed.tuned(50):
         text=True,
     )
     assert done.stdout == '2\n'
+
+
+BROKEN = {
+    'it does not import': 'raise SystemError("initialization failed")',
+    'it does not compile': 'float32 = 0',
+    'it has no directory for its cache': """
+import importlib, os, sys
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules['numba']
+numba = importlib.import_module('numba')
+def njit(*args, cache, **kwargs):
+    if cache:
+        raise RuntimeError('cannot cache function: no locator available')
+    return compiler(*args, **kwargs)
+compiler, numba.njit = numba.njit, njit
+""",
+    'it rounds otherwise': """
+class Types:
+    def __getitem__(self, key): return 0
+    Array = staticmethod(lambda *args: 0)
+float32 = types = Types()
+def njit(*args, **kwargs):
+    def compiled(p, g, m, v, *constants):
+        p -= 1
+    return lambda function: compiled
+""",
+}
+
+
+@pytest.mark.parametrize('fault', BROKEN)
+def test_a_numba_with_a_fault_costs_its_speed_alone(fault, tmp_path, monkeypatch):
+    Path('numba.py').write_text(BROKEN[fault])
+    for out, path in (('broken', f'{tmp_path}'), ('absent', f'{tmp_path}/absent')):
+        os.makedirs(f'{tmp_path}/absent', exist_ok=True)
+        Path(f'{tmp_path}/absent/numba.py').write_text('raise ImportError')
+        done = run('--noplot', '-s', 1, '-e', 1, '-o', out, env={**os.environ, 'PYTHONPATH': path})
+        assert (done.returncode, done.stderr) == (0, '')
+    assert same('broken/mlp.state', 'absent/mlp.state')
