@@ -1,8 +1,10 @@
 #!/usr/bin/env python
 """Two hosts on one machine, with a cable between them, for runs on several hosts.
 
-python benchmarks/two_hosts.py                     measures over a cable of several bandwidths
-python benchmarks/two_hosts.py -- train_mnist.py … runs that under mpiexec, a process on each host
+python benchmarks/two_hosts.py
+    measures over a cable of several bandwidths
+python benchmarks/two_hosts.py -- python train_mnist.py -c naive -e 1
+    runs that under mpiexec, with a process on each host
 
 Each host has its own name, network, processes and mounts (Linux's namespaces) and its own sshd. It
 needs root, iproute2, util-linux, OpenSSH and what requirements-mpi.txt installs.
@@ -53,6 +55,9 @@ exec {sshd} -D -e -f {folder}/sshd_config
 """
 
 
+NAMESPACES = ('--net', '--uts', '--ipc', '--pid', '--mount', '--fork', '--kill-child')
+
+
 def missing():
     """Says what keeps this machine from having two hosts, or nothing."""
     if not hasattr(os, 'geteuid') or os.geteuid() != 0:
@@ -65,9 +70,6 @@ def missing():
     if subprocess.run(['unshare', *NAMESPACES, 'true'], **_quiet()).returncode:
         return 'there are no namespaces'
     return None
-
-
-NAMESPACES = ('--net', '--uts', '--ipc', '--pid', '--mount', '--fork', '--kill-child')
 
 
 def _quiet():
@@ -195,7 +197,7 @@ class TwoHosts:
 
 
 BANDWIDTHS = (None, 10000, 1000, 100)  # Mbit/s
-CASES = ((50, 100, 30), (1000, 100, 4), (1000, 1000, 4))  # units, images, epochs
+CASES = ((50, 100, 15), (1000, 100, 2), (1000, 1000, 3))  # units, images, epochs
 
 
 def measure():
