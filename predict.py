@@ -10,10 +10,11 @@ import json
 import os
 import sys
 
-from chainer_mnist import data, devices, files, report, snapshot
+from chainer_mnist import data, devices, files, reading, report, snapshot
 from chainer_mnist.arguments import ArgumentParser, expand, path, whole_number
 from chainer_mnist.errors import UserError, one_line_errors, print_error
 from chainer_mnist.evaluation import evaluation
+from chainer_mnist.finding import newest
 from chainer_mnist.match import MOST_UNITS
 from chainer_mnist.process import prepare
 from chainer_mnist.streams import say
@@ -82,7 +83,7 @@ def load_predictor(path, unit=None):
         raise UserError(f'there is no {path}; run train_mnist.py first, or give a model with -m')
     predictor = make_predictor(unit or UNITS)
     if unit is None:
-        unit = snapshot.units(path, predictor, UNITS)
+        unit = reading.units(path, predictor, UNITS)
         predictor = predictor if unit == UNITS else make_predictor(unit)
     snapshot.load_model(path, predictor, unit)
     return predictor
@@ -213,7 +214,10 @@ def main(argv=None):
     """
     args = make_parser().parse_args(argv)
     device = devices.get_device(args.gpu)
-    predictor = load_predictor(args.initmodel, args.unit)
+    initmodel = newest(args.initmodel, lambda path: load_predictor(path, args.unit))
+    if initmodel != args.initmodel and not args.json:
+        say('Load model from', initmodel)
+    predictor = load_predictor(initmodel, args.unit)
     device.use()
     predictor.to_device(device)
     return answer(predictor, args) if args.images else judge(predictor, args)

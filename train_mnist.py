@@ -11,10 +11,11 @@ python train_mnist.py --help                 all options
 import sys
 import time
 
-from chainer_mnist import data, process, snapshot
+from chainer_mnist import data, process, reading, snapshot
 from chainer_mnist.arguments import ArgumentParser, path, whole_number
 from chainer_mnist.errors import one_line_errors
 from chainer_mnist.evaluation import evaluation
+from chainer_mnist.finding import find
 from chainer_mnist.match import MOST_UNITS
 from chainer_mnist.parallel import COMMUNICATORS
 from chainer_mnist.report import Means
@@ -42,7 +43,7 @@ def make_parser(script=__file__):  # python -i forgets it when the script has en
         help='start from the weights in FILE')
     add('--batchsize', '-b', metavar='N', type=whole_number(1), default=100,
         help='images in each mini-batch (default: %(default)s)')
-    add('--epoch', '-e', metavar='N', type=whole_number(0, snapshot.MOST_EPOCHS), default=20,
+    add('--epoch', '-e', metavar='N', type=whole_number(0, reading.MOST_EPOCHS), default=20,
         help='sweeps over the training set in this run (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
@@ -54,7 +55,7 @@ def make_parser(script=__file__):  # python -i forgets it when the script has en
         help='units in each hidden layer (default: %(default)s)')
     add('--net', '-n', choices=('classifier', 'trainflag'), default='classifier',
         help='predictor in L.Classifier, or training-flag framework (default: %(default)s)')
-    add('--seed', '-s', metavar='N', type=whole_number(0, snapshot.MOST_SEED),
+    add('--seed', '-s', metavar='N', type=whole_number(0, reading.MOST_SEED),
         help='seed of the weights and of the order of the images (default: drawn and printed)')
     add('--noplot', action='store_true',
         help='write no pictures')
@@ -142,13 +143,13 @@ def main(argv=None):
     evaluate(model, x_train[:1], t_train[:1])
 
     # Init or resume
-    initmodel = args.initmodel or (args.resume and snapshot.weights_beside(args.resume, model))
+    initmodel, resume = find(args, optimizer)
     if initmodel:
         say('Load model from', initmodel)
         snapshot.load_model(initmodel, model, args.unit)
-    if args.resume:
-        say('Load optimizer state from', args.resume)
-        run.load_state(args.resume, optimizer, weights=not initmodel)
+    if resume:
+        say('Load optimizer state from', resume)
+        run.load_state(resume, optimizer, weights=not initmodel)
     model, optimizer = run.set_up(model, optimizer)
     say(f'# seed: {run.seed}')
     x_train, t_train = run.send(x_train, t_train)

@@ -47,11 +47,11 @@ def arrays_of(link):
     return {key: None if array.dtype == object else array for key, array in arrays.items()}
 
 
-def find_prefix(npz, keys):
+def find_prefix(stored, keys):
     """Finds out how the keys of the weights begin in a file.
 
     Args:
-        npz (npz.Npz): The file.
+        stored (stored.Stored): The file.
         keys (dict): The keys of the network that predicts.
 
     Returns:
@@ -62,49 +62,49 @@ def find_prefix(npz, keys):
 
     """
     for prefix in (PREFIX, ''):
-        if any(prefix + key in npz for key in keys):
+        if any(prefix + key in stored for key in keys):
             return prefix
-        if any(npz.under(prefix + key) for key in keys):
-            raise UserError(f'{npz.path} is a training state without weights; give -m a model')
-    theirs = _layers(npz.keys) or 'nothing'
+        if any(stored.under(prefix + key) for key in keys):
+            raise UserError(f'{stored.path} is a training state without weights; give -m a model')
+    theirs = _layers(stored.keys) or 'nothing'
     raise UserError(
-        f'{npz.path} holds no weights of this network ({_layers(keys)}), but {theirs}; give -m a '
-        'file of the same network'
+        f'{stored.path} holds no weights of this network ({_layers(keys)}), but {theirs}; give '
+        '-m a file of the same network'
     )
 
 
-def check_net(npz, keys):
+def check_net(stored, keys):
     """Makes sure that a file is a training state, and one of the same kind of network.
 
     Args:
-        npz (npz.Npz): The file.
+        stored (stored.Stored): The file.
         keys (dict): The keys of the model.
 
     Raises:
         UserError: If it is not.
 
     """
-    if any(npz.under(key) for key in keys):
+    if any(stored.under(key) for key in keys):
         return
     for net, other in (
         ('classifier', [PREFIX + key for key in keys]),
         ('trainflag', [key.removeprefix(PREFIX) for key in keys]),
     ):
-        if any(npz.under(key) for key in other):
-            raise UserError(f'{npz.path} is a state of the network {net}; add --net {net}')
-    if 't' in npz:
+        if any(stored.under(key) for key in other):
+            raise UserError(f'{stored.path} is a state of the network {net}; add --net {net}')
+    if 't' in stored:
         raise UserError(
-            f'{npz.path} is a state of another network ({_layers(npz.keys)}), not of '
+            f'{stored.path} is a state of another network ({_layers(stored.keys)}), not of '
             f'{_layers(keys)}; give -r a state of the same network'
         )
-    raise UserError(f'{npz.path} holds no training state; give -r a file like mlp.state')
+    raise UserError(f'{stored.path} holds no training state; give -r a file like mlp.state')
 
 
-def check_names(npz, arrays):
+def check_names(stored, arrays):
     """Makes sure that a file has no layers that the network lacks.
 
     Args:
-        npz (npz.Npz): The file.
+        stored (stored.Stored): The file.
         arrays (dict): The network's arrays, as of :func:`arrays_of`, by their keys in the file.
 
     Raises:
@@ -112,20 +112,20 @@ def check_names(npz, arrays):
 
     """
     # In a training state, what stands under the key of a parameter is the optimizer's.
-    of_state = {key for key in npz.keys if key.rpartition('/')[0] in arrays or '/' not in key}
-    more = npz.keys - arrays.keys() - (of_state if 't' in npz else set())
+    of_state = {key for key in stored.keys if key.rpartition('/')[0] in arrays or '/' not in key}
+    more = stored.keys - arrays.keys() - (of_state if 't' in stored else set())
     if more:
         raise UserError(
-            f'{npz.path} holds more than this network: {_layers(more)}; give a file of the same '
+            f'{stored.path} holds more than this network: {_layers(more)}; give a file of the same '
             'network, or add to net.py what it lacks'
         )
 
 
-def check_units(npz, arrays, units):
+def check_units(stored, arrays, units):
     """Makes sure that it is not the number of units that differs.
 
     Args:
-        npz (npz.Npz): The file.
+        stored (stored.Stored): The file.
         arrays (dict): The network's arrays, as of :func:`arrays_of`, by their keys in the file.
         units (int): The number of units that the network was made with, or ``None``.
 
@@ -133,16 +133,18 @@ def check_units(npz, arrays, units):
         UserError: If it is.
 
     """
-    found = find_units(npz, arrays, units)
+    found = find_units(stored, arrays, units)
     if found is not None:
-        raise UserError(f'{npz.path} holds a network of {found} units, not {units}; add -u {found}')
+        raise UserError(
+            f'{stored.path} holds a network of {found} units, not {units}; add -u {found}'
+        )
 
 
-def find_units(npz, arrays, units):
+def find_units(stored, arrays, units):
     """Finds out with how many units the network of a file was made.
 
     Args:
-        npz (npz.Npz): The file.
+        stored (stored.Stored): The file.
         arrays (dict): The network's arrays, as of :func:`arrays_of`, by their keys in the file.
         units (int): The number of units that the network was made with, or ``None``.
 
@@ -151,10 +153,10 @@ def find_units(npz, arrays, units):
 
     """
     found = []
-    for key in arrays.keys() & npz.keys:
+    for key in arrays.keys() & stored.keys:
         if arrays[key] is None:
             continue
-        shape, _ = npz.header(key)
+        shape, _ = stored.header(key)
         if len(shape) != arrays[key].ndim:
             return None
         for ours, its in zip(arrays[key].shape, shape):
@@ -198,11 +200,11 @@ def _first_state(rule, param):
     return rule.state
 
 
-def check_optimizer(npz, states, optimizer):
+def check_optimizer(stored, states, optimizer):
     """Makes sure that a training state is that of an optimizer, and not of another one.
 
     Args:
-        npz (npz.Npz): The file.
+        stored (stored.Stored): The file.
         states (dict): What the optimizer keeps, as of :func:`states_of`, of the parameters that it
             has updated.
         optimizer (chainer.Optimizer): The optimizer.
@@ -212,16 +214,16 @@ def check_optimizer(npz, states, optimizer):
 
     """
     ours = {frozenset(names) for names in states.values()}
-    theirs = {frozenset(npz.under(key) - {'t'}) for key in states}
+    theirs = {frozenset(stored.under(key) - {'t'}) for key in states}
     # Where they are not alike, something is missing, and what it is will be said.
     if len(theirs) != 1 or theirs == ours:
         return
     kinds = [name for name, names in _kinds() if {frozenset(names)} == theirs]
-    kinds = f' ({" or ".join(kinds)})' if kinds else ''
+    known = f' ({" or ".join(kinds)})' if kinds else ''
     name = type(optimizer).__name__
     raise UserError(
-        f'{npz.path} is a state of another optimizer{kinds}, not of {name}; give one of {name}, or '
-        'set up the other one in train_mnist.py'
+        f'{stored.path} is a state of another optimizer{known}, not of {name}; give one of {name}, '
+        'or set up the other one in train_mnist.py'
     )
 
 
@@ -230,4 +232,5 @@ def _kinds():
     param = chainer.Parameter(numpy.zeros(1, 'f'))
     for name, make in sorted(vars(optimizers).items()):
         if inspect.isclass(make) and issubclass(make, chainer.GradientMethod):
-            yield name, set(_first_state(make().create_update_rule(), param))
+            rule = make().create_update_rule()  # type: ignore[attr-defined]
+            yield name, set(_first_state(rule, param))

@@ -2,8 +2,9 @@
 
 import os
 
-from chainer_mnist import log, snapshot
+from chainer_mnist import log, snapshot, trainer
 from chainer_mnist.arguments import this_python
+from chainer_mnist.formats import open_snapshot
 from chainer_mnist.streams import say
 
 
@@ -25,8 +26,22 @@ def load_state(path, optimizer, weights, units):
         UserError: If the file or the log cannot be read or does not fit.
 
     """
+    records, counts, ends = _past(path)
+    beside = os.path.join(os.path.dirname(path), log.NAME)
+    records_beside = log.load(beside)
     seed = snapshot.load_state(path, optimizer, weights, units)
-    return seed, _records(os.path.join(os.path.dirname(path), log.NAME), optimizer)
+    if optimizer.t and not ends:
+        say(f'{path} ends within epoch {optimizer.epoch + 1}: go on from the beginning of it')
+    earlier = log.until(records_beside, optimizer.epoch, optimizer.t)
+    if len(earlier) < len(records_beside):
+        later = f'{len(records_beside) - len(earlier)} of {len(records_beside)}'
+        say(f'Leave out {later} records in {beside}: later than the state')
+    records = max(log.until(records, optimizer.epoch, optimizer.t), earlier, key=len)
+    if optimizer.epoch == 0 < optimizer.t and not counts:  # plain Chainer does, if it is told to
+        optimizer.epoch = log.last_epoch(records)
+        if optimizer.epoch == 0:
+            say('Count epochs from 1: no log beside the state says how many it has behind it')
+    return seed, records
 
 
 def command(parser, args, communicator, seed, left):
@@ -50,15 +65,18 @@ def command(parser, args, communicator, seed, left):
     return parser.command([*communicator.launcher(), this_python()], args, changes)
 
 
-def _records(path, optimizer):
-    """Reads the log that an optimizer goes on with, and the number of epochs if need be."""
-    records = log.load(path)
-    earlier = log.until(records, optimizer.epoch, optimizer.t)
-    if len(earlier) < len(records):
-        later = len(records) - len(earlier)
-        say(f'Leave out {later} of {len(records)} records in {path}: later than the state')
-    if optimizer.epoch == 0 < optimizer.t:  # plain Chainer counts no epochs unless it is told to
-        optimizer.epoch = log.last_epoch(earlier)
-        if optimizer.epoch == 0:
-            say('Count epochs from 1: no log beside the state says how many it has behind it')
-    return earlier
+def _past(path):
+    """Reads what Chainer's Trainer says in a snapshot of its past, if it is one of it.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        tuple: The records of its log, a list; whether it has counted the epochs, and whether the
+        last one was at its end, booleans.
+
+    """
+    with open_snapshot(path) as stored:
+        records = log.parse(stored.text(trainer.LOG)) if trainer.LOG in stored else []
+        ends = trainer.ENDS_EPOCH not in stored or stored.count(trainer.ENDS_EPOCH, 1) == 1
+        return records, trainer.EPOCH in stored, ends

@@ -48,16 +48,14 @@ class Run:
 
         Args:
             path (str): The file.
-            optimizer (chainer.Optimizer): The optimizer, set up on a model on the CPU whose input
-                size is known.
+            optimizer (chainer.Optimizer): The optimizer, set up on a model on the CPU.
             weights (bool): Whether to read the weights too.
 
         Raises:
             UserError: If the file or the log cannot be read or does not fit.
 
         """
-        seed, records = resume.load_state(path, optimizer, weights, self._args.unit)
-        self._log.records = records
+        seed, self._log.records = resume.load_state(path, optimizer, weights, self._args.unit)
         if self._args.seed is None and seed is not None:
             self.seed = seed
 

@@ -1,30 +1,53 @@
 """Runs of plain Chainer: its Trainer, as Chainer's own example of MNIST sets it up."""
 
-from chainer_mnist import data
+from chainer_mnist import data, speed
 
 import chainer
 import chainer.links as L
+import numpy
 from chainer import iterators, optimizers, serializers, training
 from chainer.training import extensions
 
 from net import MLP
 
+UNITS = 6
 
-def make_trainer(out, epochs, units=6, batchsize=100, stop='epoch', optimizer=None):
-    """Sets up a Trainer on a classifier. It writes a snapshot, and a log, after every epoch."""
+
+def make_trainer(out, length, unit='epoch', bare=False, optimizer=None, **how):
+    """Sets up a Trainer on a classifier. It writes a log after every epoch, and a snapshot.
+
+    Args:
+        out (str): The directory to write to.
+        length (int): How long to train.
+        unit (str): In what: 'epoch' or 'iteration'.
+        bare (bool): Whether the model is no classifier, but the predictor itself.
+        optimizer (chainer.Optimizer): The optimizer. ``None`` means Adam.
+        how: What else ``extensions.snapshot`` takes.
+
+    """
     train, test = (chainer.datasets.TupleDataset(x, t) for x, t in data.load())
-    model = L.Classifier(MLP(units, 10))
+    classifier = L.Classifier(MLP(UNITS, 10))
+    model = classifier.predictor if bare else classifier
     optimizer = (optimizer or optimizers.Adam()).setup(model)
-    iterator = iterators.SerialIterator(train, batchsize)
-    updater = training.updaters.StandardUpdater(iterator, optimizer)
-    trainer = training.Trainer(updater, (epochs, stop), out=str(out))
-    tests = iterators.SerialIterator(test, batchsize, repeat=False, shuffle=False)
-    trainer.extend(extensions.Evaluator(tests, model), call_before_training=True)
+    iterator = iterators.SerialIterator(train, 100)
+    updater = training.updaters.StandardUpdater(iterator, optimizer, loss_func=classifier)
+    trainer = training.Trainer(updater, (length, unit), out=str(out))
+    tests = iterators.SerialIterator(test, 100, repeat=False, shuffle=False)
+    trainer.extend(extensions.Evaluator(tests, classifier), call_before_training=True)
     trainer.extend(extensions.LogReport(), call_before_training=True)
-    alpha = extensions.observe_value('alpha', lambda trainer: optimizer.alpha)
-    trainer.extend(alpha)
-    trainer.extend(extensions.snapshot(), trigger=(1, 'epoch'))
+    trainer.extend(extensions.observe_value('alpha', lambda trainer: 0.001))
+    trainer.extend(extensions.snapshot(**how), trigger=(1, unit))
     return trainer
+
+
+def plain_run(model, optimizer, epochs, seed, units=50):
+    """Trains as the script does, with plain Chainer alone."""
+    (x, t), _ = data.load()
+    with speed.tuned(units):  # BLAS rounds otherwise with another number of threads
+        for epoch in epochs:
+            order = numpy.random.RandomState([seed, epoch]).permutation(len(x))
+            for i in range(0, len(x), 100):
+                optimizer.update(model, x[order[i : i + 100]], t[order[i : i + 100]])
 
 
 def save_all(out, optimizer):
