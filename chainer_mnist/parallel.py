@@ -1,4 +1,4 @@
-"""One process or many: what a run on several processes does differently, with ChainerMN on MPI.
+"""One process or many: what a run on several processes does differently.
 
 A run of one process has :class:`OneProcess` as its communicator, which leaves everything as it is
 and imports neither ChainerMN nor mpi4py.
@@ -7,10 +7,7 @@ and imports neither ChainerMN nor mpi4py.
 import os
 import sys
 
-from chainer_mnist import hosts
 from chainer_mnist.errors import UserError, mpi_rank
-
-import numpy
 
 # ChainerMN's communicators. All but the first are for GPUs.
 COMMUNICATORS = ('naive', 'flat', 'non_cuda_aware', 'pure_nccl')
@@ -142,98 +139,6 @@ class OneProcess:
         """Parts from the other processes. A process that exits without this ends them too."""
 
 
-class _MultiNodeOptimizer:
-    """ChainerMN's optimizer, which takes means over processes, made to take them over images."""
-
-    def __init__(self, optimizer, communicator):
-        self._optimizer = optimizer
-        self._communicator = communicator
-
-    def update(self, model, x, t):
-        if len(x) == 0:  # fewer images than processes are left: take part without a gradient
-            model.cleargrads()
-            self._optimizer.update()
-        else:
-            weight = len(x) * self._communicator.size / self._communicator.images
-            self._optimizer.update(lambda: model(x, t) * weight)
-
-    def __getattr__(self, name):
-        return getattr(self._optimizer, name)
-
-
-class _ManyProcesses(OneProcess):
-    """The communicator of a run on several processes. See :class:`OneProcess`.
-
-    Attributes:
-        images (int): Number of images in the mini-batch under way, over all processes.
-
-    """
-
-    def __init__(self, name):
-        import mpi4py
-
-        # A process that fails must not wait for the others at its exit, but end them by it.
-        mpi4py.rc.finalize = False
-        import chainermn
-        from mpi4py import MPI
-
-        self._chainermn = chainermn
-        self._mpi = MPI
-        self._communicator = chainermn.create_communicator(name)
-        self.rank = self._communicator.rank
-        self.size = self._communicator.size
-        hosts.check_code(self._communicator.mpi_comm)
-        several = self._communicator.inter_size > 1
-        self._watch = hosts.Watch(self._communicator.mpi_comm) if several else None
-
-    def gpu(self, gpu):
-        return gpu if gpu < 0 else self._communicator.intra_rank
-
-    def bcast(self, *objects):
-        return self._communicator.bcast_obj(objects if self.rank == 0 else None)
-
-    def check_same(self, *arrays):
-        mine = [array.tobytes() for array in arrays]
-        others = self.rank if mine != list(self.bcast(*mine)) else 0
-        others = self._communicator.mpi_comm.allreduce(others, self._mpi.MAX)
-        if others:
-            raise UserError(
-                f'process {others} has other data than process 0; '
-                'set CHAINER_DATASET_ROOT alike for all of them',
-                shared=True,
-            )
-
-    def multi_node(self, optimizer):
-        optimizer = self._chainermn.create_multi_node_optimizer(optimizer, self._communicator)
-        # Its first update only broadcasts the weights. Made here, it costs no mini-batch.
-        optimizer.update()
-        return _MultiNodeOptimizer(optimizer, self)
-
-    def batches(self, order, batchsize):
-        shares = super().batches(order, batchsize)
-        left = len(order)
-        for share in shares:
-            self.images = min(left, batchsize * self.size)
-            left -= self.images
-            yield share
-
-    def sum(self, numbers):
-        return self._communicator.allreduce_obj(numbers)
-
-    def agree(self, signum):
-        signum = numpy.array(signum or 0)
-        self._communicator.mpi_comm.Allreduce(self._mpi.IN_PLACE, signum, self._mpi.MAX)
-        return int(signum) or None
-
-    def launcher(self):
-        return ['mpiexec', '-n', str(self.size)]
-
-    def end(self):
-        if self._watch:
-            self._watch.end()
-        self._mpi.Finalize()
-
-
 ALONE = OneProcess()
 
 
@@ -266,7 +171,9 @@ def get_communicator(name, gpu):
             'out --communicator'
         )
     try:
-        communicator = _ManyProcesses(name)
+        from chainer_mnist.multi_node import ManyProcesses
+
+        communicator = ManyProcesses(name)
     except (ImportError, RuntimeError) as error:
         reason = str(error).split('\n')[0]
         raise UserError(
