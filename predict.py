@@ -28,14 +28,17 @@ N_IN, N_OUT = 784, 10  # pixels and digits
 BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
-def make_parser():
+def make_parser(script=__file__):  # python -i forgets it when the script has ended
     """Makes the parser of the command line.
+
+    Args:
+        script (str): The path of this script.
 
     Returns:
         arguments.ArgumentParser: The parser.
 
     """
-    parser = ArgumentParser(__file__, 'Uses what train_mnist.py has trained')
+    parser = ArgumentParser(script, 'Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
     add('images', metavar='IMAGE', nargs='*', type=path,

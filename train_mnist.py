@@ -32,9 +32,9 @@ N_OUT = 10  # digits
 TEST_BATCHSIZE = 1000  # images in each step of the evaluation; it changes nothing but rounding
 
 
-def make_parser():
+def make_parser(script=__file__):  # python -i forgets it when the script has ended
     """Makes the parser of the command line."""
-    parser = ArgumentParser(__file__, 'Chainer example: MNIST')
+    parser = ArgumentParser(script, 'Chainer example: MNIST')
     add = parser.add_argument
     # fmt: off
     add('--initmodel', '-m', metavar='FILE', type=path,

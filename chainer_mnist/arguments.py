@@ -11,6 +11,7 @@ import sys
 
 import chainer_mnist
 from chainer_mnist.errors import print_error
+from chainer_mnist.process import in_session
 from chainer_mnist.streams import printing
 
 import chainer
@@ -29,6 +30,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, script, description):
         super().__init__(prog=os.path.basename(script), description=description)
         self._script = script
+        self._mend = f'see {self.prog} --help'
         parts = f'Chainer {chainer.__version__}, NumPy {numpy.__version__}'
         self.add_argument(
             '--version',
@@ -51,8 +53,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
         """
         # The script is called as it was, where it was called by its name.
-        called = os.path.basename(sys.argv[0]) == self.prog
-        words = [*before, sys.argv[0] if called else self._script]
+        words = [*before, sys.argv[0] if self._is_called() else self._script]
         flags = {action.dest: sorted(action.option_strings, key=len) for action in self._actions}
         for name, value in changes.items():
             words += [] if value is None else [flags[name][0], str(value)]
@@ -60,6 +61,10 @@ class ArgumentParser(argparse.ArgumentParser):
             if name not in changes and value != self.get_default(name):
                 words += [flags[name][-1], *([] if value is True else [str(value)])]
         return shell_join(words)
+
+    def _is_called(self):
+        """Says whether the process's command line is the script's, and no notebook's."""
+        return os.path.basename(sys.argv[0]) == self.prog
 
     def parse_args(self, args=None, namespace=None):
         """Parses a command line.
@@ -76,6 +81,8 @@ class ArgumentParser(argparse.ArgumentParser):
             UserError: If they cannot be written.
 
         """
+        if args is None and in_session() and not self._is_called():
+            self._mend = 'the arguments are those of this session: call main([]) to give none'
         try:
             with printing():  # the help or the version
                 parsed = super().parse_args(args, namespace)
@@ -89,7 +96,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message):
         """Prints the error on standard error and exits with status 2."""
-        print_error(f'{self.prog}: error: {message}; see {self.prog} --help', shared=True)
+        print_error(f'{self.prog}: error: {message}; {self._mend}', shared=True)
         self.exit(2)
 
 

@@ -13,7 +13,7 @@ def prepare():
     A standard stream that is closed is replaced by one that leads nowhere. Characters that the
     encoding of standard output lacks are printed as escapes. Ctrl-C and SIGTERM end the process at
     once, without a traceback: status 130 and 143. Files are replaced as a whole, so that nothing is
-    lost by it.
+    lost by it. In a session, signals stay what they are.
     """
     # In this order each takes its own number, which would else be that of the next file.
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
@@ -21,8 +21,23 @@ def prepare():
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
         sys.stdout.reconfigure(errors='backslashreplace')
-    for signum in _heeded_signals():
-        signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
+    if not in_session():
+        for signum in _heeded_signals():
+            signal.signal(signum, _end)
+
+
+def in_session():
+    """Says whether a person goes on in this process afterwards.
+
+    Returns:
+        bool: Whether it is so, as by ``python -i``, IPython, Jupyter or IDLE.
+
+    """
+    return bool(sys.flags.inspect) or hasattr(sys, 'ps1') or 'idlelib' in sys.modules
+
+
+def _end(signum, frame):
+    os._exit(128 + signum)
 
 
 def _heeded_signals():
@@ -32,13 +47,15 @@ def _heeded_signals():
     """
     names = ('SIGINT', 'SIGTERM', 'SIGBREAK')
     signums = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    return [signum for signum in signums if signal.getsignal(signum) is not signal.SIG_IGN]
+    # None is a handler that is not Python's, which could not be put back.
+    return [each for each in signums if signal.getsignal(each) not in (signal.SIG_IGN, None)]
 
 
 class Interruption:
     """Lets the work in a ``with`` block come to an orderly end on Ctrl-C or SIGTERM.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once where :func:`prepare` has made it a command's own. Else
+    it does what it did before the block, so that it never ends a session or a program around this.
 
     Args:
         agree (callable): Makes one of the signals that have come to processes that work together.
@@ -67,8 +84,9 @@ class Interruption:
 
     def _note(self, signum, frame):
         self._came = signum
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
+        for each, handler in self._previous.items():
+            # Not by a handler of Python: it would wait for what is under way, as for MPI.
+            signal.signal(each, signal.SIG_DFL if handler is _end else handler)
 
     def __enter__(self):
         # Python allows handlers in the main thread alone. Elsewhere the caller looks after signals.

@@ -47,8 +47,9 @@ def test_a_signal_ends_the_run_and_its_command_goes_on(signum, status, line):
 def test_a_second_signal_ends_at_once(second):
     code = """
 import time
-from chainer_mnist.process import Interruption
-with Interruption():
+from chainer_mnist import process
+process.prepare()
+with process.Interruption():
     print('ready', flush=True)
     time.sleep(60)
     print('first', flush=True)
