@@ -10,7 +10,8 @@ import shutil
 import sys
 
 import chainer_mnist
-from chainer_mnist.errors import print_error
+from chainer_mnist.errors import UserError, print_error
+from chainer_mnist.process import is_session
 from chainer_mnist.streams import printing
 
 import chainer
@@ -51,8 +52,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
         """
         # The script is called as it was, where it was called by its name.
-        called = os.path.basename(sys.argv[0]) == self.prog
-        words = [*before, sys.argv[0] if called else self._script]
+        words = [*before, sys.argv[0] if self._is_called() else self._script]
         flags = {action.dest: sorted(action.option_strings, key=len) for action in self._actions}
         for name, value in changes.items():
             words += [] if value is None else [flags[name][0], str(value)]
@@ -60,6 +60,9 @@ class ArgumentParser(argparse.ArgumentParser):
             if name not in changes and value != self.get_default(name):
                 words += [flags[name][-1], *([] if value is True else [str(value)])]
         return shell_join(words)
+
+    def _is_called(self):
+        return os.path.basename(sys.argv[0]) == self.prog
 
     def parse_args(self, args=None, namespace=None):
         """Parses a command line.
@@ -73,9 +76,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
         Raises:
             BrokenPipeError: If nobody reads the help or the version.
-            UserError: If they cannot be written.
+            UserError: If they cannot be written, or the arguments of the process are not for this
+                script, as in Jupyter.
 
         """
+        if args is None and sys.argv[1:] and is_session() and not self._is_called():
+            raise UserError(
+                f'the arguments of this process are for {os.path.basename(sys.argv[0])}; '
+                'call main([]), with options in the list'
+            )
         try:
             with printing():  # the help or the version
                 parsed = super().parse_args(args, namespace)

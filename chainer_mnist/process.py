@@ -13,7 +13,7 @@ def prepare():
     A standard stream that is closed is replaced by one that leads nowhere. Characters that the
     encoding of standard output lacks are printed as escapes. Ctrl-C and SIGTERM end the process at
     once, without a traceback: status 130 and 143. Files are replaced as a whole, so that nothing is
-    lost by it.
+    lost by it. In a session signals stay what they are, since ending the process would end it.
     """
     # In this order each takes its own number, which would else be that of the next file.
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
@@ -21,8 +21,19 @@ def prepare():
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
         sys.stdout.reconfigure(errors='backslashreplace')
-    for signum in _heeded_signals():
-        signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
+    if not is_session():
+        for signum in _heeded_signals():
+            signal.signal(signum, lambda signum, frame: os._exit(128 + signum))
+
+
+def is_session():
+    """Says whether a person goes on in this process afterwards: in ``python -i``, IPython, Jupyter.
+
+    Returns:
+        bool: Whether it is so.
+
+    """
+    return hasattr(sys, 'ps1') or bool(sys.flags.inspect)
 
 
 def _heeded_signals():
@@ -38,7 +49,7 @@ def _heeded_signals():
 class Interruption:
     """Lets the work in a ``with`` block come to an orderly end on Ctrl-C or SIGTERM.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once. In a session it does what it did before the block.
 
     Args:
         agree (callable): Makes one of the signals that have come to processes that work together.
@@ -67,8 +78,8 @@ class Interruption:
 
     def _note(self, signum, frame):
         self._came = signum
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
+        for each, handler in self._previous.items():
+            signal.signal(each, handler if is_session() else signal.SIG_DFL)
 
     def __enter__(self):
         # Python allows handlers in the main thread alone. Elsewhere the caller looks after signals.

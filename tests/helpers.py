@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy
@@ -180,16 +181,49 @@ def run_on_terminal(*words, **options):
         command_line(*words), stdout=subprocess.PIPE, stderr=its, text=True, **options
     )
     os.close(its)
-    stdout, _ = process.communicate(timeout=60)
     shown = b''
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # so a terminal says that the other end is closed
-            break
+    with contextlib.suppress(OSError):  # so Linux says that the other end is closed
+        while some := os.read(ours, 65536):
+            shown += some
     os.close(ours)
+    stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return stdout, shown.decode()
+
+
+class Session:
+    """A program on a terminal of its own, and who sits there. To be used in a ``with`` block."""
+
+    def __init__(self, *words):
+        pytest.importorskip('pty')
+        spawn = [sys.executable, '-c', 'import pty, sys; pty.spawn(sys.argv[1:])']
+        self._process = subprocess.Popen(
+            [*spawn, *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment(TERM='dumb', PYTHON_BASIC_REPL='1', IPYTHONDIR=os.getcwd()),
+        )
+        self._alarm = threading.Timer(60, self._process.kill)
+
+    def __enter__(self):
+        self._alarm.start()
+        return self
+
+    def __exit__(self, *_):
+        self._alarm.cancel()
+        with self._process as process:
+            process.kill()
+
+    def wait_for(self, text):
+        shown = b''
+        while text.encode() not in shown:
+            letter = self._process.stdout.read(1)
+            assert letter, f'the session has ended, and not shown {text!r}, but {shown[-500:]}'
+            shown += letter
+
+    def type(self, text):
+        self._process.stdin.write(text.encode())
 
 
 FILES = ['classifier.model', 'mlp.model', 'mlp.state']

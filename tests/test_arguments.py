@@ -45,6 +45,18 @@ def test_wrong_command_lines(words, message):
     assert_refused(words.split(), 2, f'{message}; see train_mnist.py --help')
 
 
+@pytest.mark.parametrize('program', [train_mnist, predict])
+def test_arguments_of_a_notebook_are_not_taken_for_ones_of_the_script(program, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'ps1', 'In : ', raising=False)
+    monkeypatch.setattr(sys, 'argv', ['/x/ipykernel_launcher.py', '-f', 'kernel.json'])
+    assert program.main() == 1
+    assert capsys.readouterr() == (
+        '',
+        f'{program.__name__}.py: error: the arguments of this process are for '
+        'ipykernel_launcher.py; call main([]), with options in the list\n',
+    )
+
+
 # What a name can hold: bytes that are no text too, where the system allows them.
 NAMES = [
     "it's 100% (a), {b} & #c; @d ^e",

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM."""
+"""Ctrl-C and SIGTERM: of a process, and in a session."""
 
 import os
 import re
@@ -10,6 +10,7 @@ import pytest
 
 from helpers import (
     CLONE,
+    Session,
     assert_same_run,
     command_line,
     environment,
@@ -91,3 +92,55 @@ def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     main('-e', 1)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# In a session Ctrl-C ends what is done, and never the session.
+
+
+def assert_goes_on(session):
+    session.type('print(6 * 7)\n')
+    session.wait_for('42')
+
+
+@pytest.mark.parametrize('line', ['GPU: -1', 'epoch 2'])
+def test_ctrl_c_in_a_run_leaves_the_session(line):
+    with Session(sys.executable, '-i', CLONE / 'train_mnist.py', '-e', 10**6) as session:
+        session.wait_for(line)
+        session.type('\x03')
+        session.wait_for('>>> ')
+        assert_goes_on(session)
+
+
+def test_ctrl_c_after_a_run_is_the_sessions():
+    with Session(sys.executable, '-i', CLONE / 'train_mnist.py', '-e', 0) as session:
+        session.wait_for('>>> ')
+        session.type('\x03')
+        session.wait_for('KeyboardInterrupt')
+        assert_goes_on(session)
+
+
+def test_a_second_ctrl_c_leaves_the_session():
+    code = 'import chainer_mnist.process, time\nwith chainer_mnist.process.Interruption(): '
+    code += 'print("ready"); time.sleep(1); print("first"); time.sleep(60)'
+    with Session('env', f'PYTHONPATH={CLONE}', sys.executable, '-i', '-c', code) as session:
+        for line in ('ready', 'first'):
+            session.wait_for(line)
+            session.type('\x03')
+        session.wait_for('KeyboardInterrupt')
+        session.wait_for('>>> ')
+        assert_goes_on(session)
+
+
+@pytest.mark.parametrize('line', ['GPU: -1', 'epoch 2', 'save the optimizer'])
+def test_ctrl_c_leaves_ipython(line):
+    pytest.importorskip('IPython')
+    with Session(sys.executable, '-m', 'IPython', '--simple-prompt') as session:
+        session.wait_for('In [1]: ')
+        epochs = 0 if line == 'save the optimizer' else 10**6
+        session.type(f'%run {CLONE / "train_mnist.py"} --noplot -e {epochs}\n')
+        session.wait_for(line)
+        if not epochs:
+            session.wait_for('In [2]: ')
+        session.type('\x03')
+        session.wait_for('In [2]: ' if epochs else 'KeyboardInterrupt')
+        assert_goes_on(session)
