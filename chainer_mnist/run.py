@@ -12,6 +12,7 @@ from chainer_mnist.errors import UserError, tell
 from chainer_mnist.process import Interruption
 
 import numpy
+import numpy.random  # NumPy would import it in mid-run, and Cython loses a Ctrl-C meanwhile
 import six
 
 
