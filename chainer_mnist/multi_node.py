@@ -1,15 +1,58 @@
-"""Several processes, with ChainerMN on MPI."""
+"""Several processes, with ChainerMN on MPI. For one process, neither is imported."""
 
+import os
 import signal
+import sys
 
 from chainer_mnist import hosts
-from chainer_mnist.errors import UserError
-from chainer_mnist.parallel import OneProcess
+from chainer_mnist.errors import UserError, mpi_rank
+from chainer_mnist.parallel import ALONE, OneProcess
 
-import mpi4py
 import numpy
 
 SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, n)]
+
+
+def get_communicator(name, gpu):
+    """Finds the communicator of this run.
+
+    Standard output of all processes but rank 0 goes nowhere from here on.
+
+    Args:
+        name (str): One of :data:`COMMUNICATORS`, or ``None`` for a run of one process.
+        gpu (int): Number of the GPU. A negative number means the CPU.
+
+    Returns:
+        OneProcess: The communicator.
+
+    Raises:
+        UserError: If the process was not started by ``mpiexec``, or something is missing that the
+            communicator needs.
+
+    """
+    if name is None:
+        return ALONE
+    if name != 'naive' and gpu < 0:
+        raise UserError(
+            f'--communicator {name} is for GPUs; add -g 0, or choose naive', shared=True
+        )
+    if mpi_rank() is None:
+        raise UserError(
+            f'--communicator {name} needs mpiexec; put "mpiexec -n 2" before "python", or leave '
+            'out --communicator'
+        )
+    try:
+        communicator = ManyProcesses(name)
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).split('\n')[0]
+        raise UserError(
+            f'--communicator {name} does not start ({reason}); '
+            'install what requirements-mpi.txt says',
+            shared=True,
+        ) from None
+    if communicator.rank > 0:
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115  for the rest of the process
+    return communicator
 
 
 class ManyProcesses(OneProcess):
@@ -21,6 +64,8 @@ class ManyProcesses(OneProcess):
     """
 
     def __init__(self, name):
+        import mpi4py
+
         # A process that fails must not wait for the others at its exit, but end them by it.
         mpi4py.rc.finalize = False
         import chainermn

@@ -4,11 +4,6 @@ A run of one process has :class:`OneProcess` as its communicator, which leaves e
 and imports neither ChainerMN nor mpi4py.
 """
 
-import os
-import sys
-
-from chainer_mnist.errors import UserError, mpi_rank
-
 # ChainerMN's communicators. All but the first are for GPUs.
 COMMUNICATORS = ('naive', 'flat', 'non_cuda_aware', 'pure_nccl')
 
@@ -140,47 +135,3 @@ class OneProcess:
 
 
 ALONE = OneProcess()
-
-
-def get_communicator(name, gpu):
-    """Finds the communicator of this run.
-
-    Standard output of all processes but rank 0 goes nowhere from here on.
-
-    Args:
-        name (str): One of :data:`COMMUNICATORS`, or ``None`` for a run of one process.
-        gpu (int): Number of the GPU. A negative number means the CPU.
-
-    Returns:
-        OneProcess: The communicator.
-
-    Raises:
-        UserError: If the process was not started by ``mpiexec``, or something is missing that the
-            communicator needs.
-
-    """
-    if name is None:
-        return ALONE
-    if name != 'naive' and gpu < 0:
-        raise UserError(
-            f'--communicator {name} is for GPUs; add -g 0, or choose naive', shared=True
-        )
-    if mpi_rank() is None:
-        raise UserError(
-            f'--communicator {name} needs mpiexec; put "mpiexec -n 2" before "python", or leave '
-            'out --communicator'
-        )
-    try:
-        from chainer_mnist.multi_node import ManyProcesses
-
-        communicator = ManyProcesses(name)
-    except (ImportError, RuntimeError) as error:
-        reason = str(error).split('\n')[0]
-        raise UserError(
-            f'--communicator {name} does not start ({reason}); '
-            'install what requirements-mpi.txt says',
-            shared=True,
-        ) from None
-    if communicator.rank > 0:
-        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115  for the rest of the process
-    return communicator
