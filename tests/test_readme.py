@@ -1,5 +1,6 @@
 """The two READMEs say what is so, as far as a program can tell."""
 
+import os
 import re
 import shlex
 
@@ -38,7 +39,10 @@ def options_of(parser):
         if action.option_strings and action.dest not in ('help', 'version'):
             flags = ', '.join(f'`{flag}`' for flag in action.option_strings)
             metavar = action.metavar or ('NAME' if action.choices else '')
-            options[f'{flags} {metavar}'.strip()] = action.default or None
+            default = action.default
+            if isinstance(default, str):
+                default = default.replace(os.sep, '/')
+            options[f'{flags} {metavar}'.strip()] = default or None
     return options
 
 
