@@ -45,10 +45,11 @@ def get_communicator(name, gpu):
         communicator = ManyProcesses(name)
     except (ImportError, RuntimeError) as error:
         reason = str(error).split('\n')[0]
+        what = 'requirements-mpi.txt says'
+        if 'NCCL' in reason:
+            what = 'requirements-gpu.txt says of NCCL, as by pip install nvidia-nccl-cu12'
         raise UserError(
-            f'--communicator {name} does not start ({reason}); '
-            'install what requirements-mpi.txt says',
-            shared=True,
+            f'--communicator {name} does not start ({reason}); install what {what}', shared=True
         ) from None
     if communicator.rank > 0:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115  for the rest of the process
