@@ -9,7 +9,8 @@ failed. The rooms, each with one concern:
 - ``snapshot``: what a snapshot holds; ``npz``: how a file that nobody vouches for is read
 - ``data``: MNIST as arrays; ``images``: a person's image in MNIST's form
 - ``report``: progress, the log and the graph; ``pictures``: curves and answers, drawn
-- ``devices``: the CPU or a GPU; ``parallel``: one process or many; ``speed``: a fast loop
+- ``devices``: the CPU or a GPU; ``parallel``: one process or many
+- ``speed``: a fast loop, made of ``adam``, ``graph``, ``backprop`` and ``functions``
 - ``arguments``: the command line; ``streams``: what is printed; ``errors``: a mistake in one line
 - ``process``: streams and signals of the process; ``files``: whole files or none
 
