@@ -10,7 +10,8 @@ failed. The rooms, each with one concern:
 - ``data``: MNIST as arrays; ``arrays``: how the files of data sets that nobody vouches for are read
 - ``images``: a person's image in MNIST's form
 - ``report``: progress, the log and the graph; ``pictures``: curves and answers, drawn
-- ``devices``: the CPU or a GPU; ``parallel``: one process or many; ``speed``: a fast loop
+- ``devices``: the CPU or a GPU; ``speed``: a fast loop
+- ``parallel``: one process or many; ``hosts``: one host or many
 - ``arguments``: the command line; ``streams``: what is printed; ``errors``: a mistake in one line
 - ``process``: streams and signals of the process; ``files``: whole files or none
 

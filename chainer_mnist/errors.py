@@ -47,6 +47,9 @@ def print_error(line, shared=False):
         if shared:
             return
         time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
+        import socket  # hardly ever needed
+
+        line += f' (process {mpi_rank()} on {socket.gethostname()})'
     line = line.replace('\u3002;', ';')  # the full stop of a Chinese or Japanese Windows
     # One line it stays, whatever the names in it hold.
     tell(''.join(c if c.isprintable() else repr(c)[1:-1] for c in line))

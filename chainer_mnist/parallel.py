@@ -7,6 +7,7 @@ and imports neither ChainerMN nor mpi4py.
 import os
 import sys
 
+from chainer_mnist import hosts
 from chainer_mnist.errors import UserError, mpi_rank
 
 import numpy
@@ -181,6 +182,9 @@ class _ManyProcesses(OneProcess):
         self._communicator = chainermn.create_communicator(name)
         self.rank = self._communicator.rank
         self.size = self._communicator.size
+        hosts.check_code(self._communicator.mpi_comm)
+        several = self._communicator.inter_size > 1
+        self._watch = hosts.Watch(self._communicator.mpi_comm) if several else None
 
     def gpu(self, gpu):
         return gpu if gpu < 0 else self._communicator.intra_rank
@@ -195,7 +199,8 @@ class _ManyProcesses(OneProcess):
         if others:
             raise UserError(
                 f'process {others} has other data than process 0; '
-                'set CHAINER_DATASET_ROOT alike for all of them'
+                'set CHAINER_DATASET_ROOT alike for all of them',
+                shared=True,
             )
 
     def multi_node(self, optimizer):
@@ -224,6 +229,8 @@ class _ManyProcesses(OneProcess):
         return ['mpiexec', '-n', str(self.size)]
 
     def end(self):
+        if self._watch:
+            self._watch.end()
         self._mpi.Finalize()
 
 

@@ -209,6 +209,7 @@ def test_other_code_runs():
         assert (done.returncode, done.stderr) == (0, '')
 
 
+@pytest.mark.filterwarnings('ignore:.*deprecated')
 def test_nothing_else_of_numpy_is_missing():
     """What docs/keeping.md says: one function of Chainer uses what NumPy has no more."""
     lacking = set()
