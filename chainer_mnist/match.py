@@ -67,6 +67,8 @@ def find_prefix(stored, keys):
         if any(stored.under(prefix + key) for key in keys):
             raise UserError(f'{stored.path} is a training state without weights; give -m a model')
     theirs = _layers(stored.keys) or 'nothing'
+    if any(len(stored.header(key)[0]) == 4 for key in stored.keys):
+        theirs = f'a convolutional network ({theirs})'
     raise UserError(
         f'{stored.path} holds no weights of this network ({_layers(keys)}), but {theirs}; give '
         '-m a file of the same network'

@@ -75,7 +75,7 @@ class Stored:
         """Reads a text."""
         shape, dtype = self.header(key)
         if shape != () or dtype.kind not in 'SU' or dtype.itemsize > MOST_TEXT:
-            raise ValueError(f'{key} is not a text')
+            raise ValueError(f'{key} is not a text that can be a log')
         text = self._found(key)[()]
         return text.decode() if dtype.kind == 'S' else str(text)  # Python 2 wrote bytes
 

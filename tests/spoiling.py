@@ -77,7 +77,7 @@ def load_or_refuse(flag, path):
         refusal = str(error)
     if refusal is None:
         return target.content()
-    assert re.fullmatch('.+; (give|add|write|where) .+', refusal, re.S)
+    assert re.fullmatch('.+; (give|add|write|where|run|pip|pack) .+', refusal, re.S)
     assert target.content() == before
     return None
 
@@ -100,8 +100,8 @@ def byte_changes(draw):
 def change_bytes(content, changes):
     content = bytearray(content)
     for kind, place, data in changes:
-        at = int(place * (len(content) - 9))
-        if kind == 'flip':
+        at = int(place * max(len(content) - 9, 0))
+        if kind == 'flip' and content:
             content[at] ^= 1 << data[0] % 8
         elif kind == 'set':
             content[at : at + len(data)] = data

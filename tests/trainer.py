@@ -32,6 +32,7 @@ def make_trainer(out, length, unit='epoch', bare=False, optimizer=None, **how):
     iterator = iterators.SerialIterator(train, 100)
     updater = training.updaters.StandardUpdater(iterator, optimizer, loss_func=classifier)
     trainer = training.Trainer(updater, (length, unit), out=str(out))
+    trainer.reporter.add_observer('main', classifier)
     tests = iterators.SerialIterator(test, 100, repeat=False, shuffle=False)
     trainer.extend(extensions.Evaluator(tests, classifier), call_before_training=True)
     trainer.extend(extensions.LogReport(), call_before_training=True)
