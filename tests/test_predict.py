@@ -132,8 +132,8 @@ def test_the_pictures_cannot_be_written(model, capsys):
 
 
 def test_without_matplotlib_there_are_no_pictures(model, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, 'chainer_mnist.pictures')
-    monkeypatch.delattr('chainer_mnist.pictures')
+    monkeypatch.delitem(sys.modules, 'chainer_mnist.pictures', raising=False)
+    monkeypatch.delattr('chainer_mnist.pictures', raising=False)
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     assert predict.main(['-m', model, '-o', 'out']) == 0
     assert 'test images are wrong' in capsys.readouterr().out
