@@ -104,10 +104,11 @@ def evaluate(model, x, t):
 
     """
     means = Means(model.xp)
+    lossfun = getattr(model, 'lossfun', F.softmax_cross_entropy)  # an L.Classifier has its own
     with evaluation(model) as predictor:
         for i in six.moves.range(0, len(x), TEST_BATCHSIZE):
             y, labels = predictor(x[i : i + TEST_BATCHSIZE]), t[i : i + TEST_BATCHSIZE]
-            means.add(F.softmax_cross_entropy(y, labels), F.accuracy(y, labels), len(labels))
+            means.add(lossfun(y, labels), F.accuracy(y, labels), len(labels))
     return means
 
 

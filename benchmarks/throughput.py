@@ -2,22 +2,26 @@
 
 python benchmarks/throughput.py            images per second, at 50 and at 1,000 units
 python benchmarks/throughput.py --gpu 0    the same on a GPU, for the loops that run there
-python benchmarks/throughput.py --whole    the whole command, 20 epochs: wall time and memory
+python benchmarks/throughput.py --whole    whole processes, 20 epochs: wall time and memory
 
 Every contestant is a process of its own. They take turns, so that a machine that slows down for a
 while slows all of them. The table has medians, and medians of the ratios within each round.
 """
 
 import argparse
+import contextlib
+import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from processes import Worker, run_whole, worker_command
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -34,8 +38,7 @@ CONTESTANTS = {
     'bare_numpy': 'bare NumPy (the floor)',
 }
 
-# What tells OpenBLAS, MKL, OpenMP and XLA how many threads to take.
-THREADS = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS', 'NPROC')
+PEERS = ('torch', 'jax')
 
 # Images of a timed turn, and the band of the mean loss over the first epoch, by number of units.
 SIZES = {50: (60000, (0.30, 0.55)), 1000: (12000, (0.12, 0.30))}
@@ -43,10 +46,10 @@ SIZES = {50: (60000, (0.30, 0.55)), 1000: (12000, (0.12, 0.30))}
 
 def work(name, unit, gpu):
     """Is a contestant: trains on as many images as each line of standard input says."""
-    import contestants
-    import peers
-
-    contestant = getattr(contestants, name, None) or getattr(peers, name)
+    module = (
+        'peers' if name.startswith(PEERS) else 'contestants'
+    )  # either without the other's weight
+    contestant = getattr(importlib.import_module(module), name)
     train = contestant(unit) if gpu < 0 else contestant(unit, gpu)
     for line in sys.stdin:
         start = time.perf_counter()
@@ -54,39 +57,12 @@ def work(name, unit, gpu):
         print(json.dumps({'seconds': time.perf_counter() - start, 'loss': loss}), flush=True)
 
 
-class Worker:
-    """A contestant's process, with so many threads, or with as many as it takes by itself."""
-
-    def __init__(self, name, unit, gpu, threads=None):
-        env = {**os.environ, **{name: str(threads) for name in THREADS if threads}}
-        if threads == 1:
-            env['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, '--work', name, '--unit', str(unit), '--gpu', str(gpu)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-
-    def train(self, images):
-        """Has it train on so many images and returns the seconds and the mean loss."""
-        print(images, file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
-        return answer['seconds'], answer['loss']
-
-    def close(self):
-        """Ends it."""
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def contestants_here(gpu):
     """The contestants that can run: not all can do so on a GPU, or without PyTorch and JAX."""
     if gpu >= 0:
         return ['this_script', 'tutorial_style']
     names = list(CONTESTANTS)
-    for package in ('torch', 'jax'):
+    for package in PEERS:
         if importlib.util.find_spec(package) is None:
             print(f'{package} is not installed: its loops are left out (pip install {package})')
             names = [name for name in names if not name.startswith(package)]
@@ -139,37 +115,33 @@ def measure(unit, rounds, names, gpu):
     return {name: speeds[best[name]] for name in names}
 
 
-def run_whole(script, out):
-    """Runs a whole command and returns its wall time in seconds and its peak memory in MiB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, script, '-o', out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f'{script} failed')
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+def measure_whole(rounds, names):
+    """Measures whole processes of 20 epochs, from start to end, and prints a table.
 
-
-def measure_whole(rounds):
-    """Measures the whole command against the plain loop as a process, and prints a table.
+    The script and the tutorial's loop evaluate after each epoch, save and print. PyTorch and JAX
+    train alone, with one thread, which is their best at 50 units.
 
     Returns:
-        dict: For each of the two, wall time and peak memory in each round.
+        dict: For each of them, wall time and peak memory in each round.
 
     """
-    scripts = {
-        'train_mnist.py': os.path.join(HERE, '..', 'train_mnist.py'),
-        'benchmarks/tutorial.py': os.path.join(HERE, 'tutorial.py'),
-    }
-    results = {name: [] for name in scripts}
+    results = {}
     with tempfile.TemporaryDirectory() as out:
+        commands = {
+            'train_mnist.py': ([os.path.join(HERE, '..', 'train_mnist.py'), '-o', out], None),
+            'benchmarks/tutorial.py': ([os.path.join(HERE, 'tutorial.py'), '-o', out], None),
+        }
         for _ in range(rounds):
-            for name, script in scripts.items():
-                results[name].append(run_whole(script, out))
+            for name, (words, threads) in commands.items():
+                figures = run_whole([sys.executable, *words], threads)
+                results.setdefault(name, []).append(figures)
+            for name in names:
+                if name.startswith(PEERS):
+                    figures = run_whole(worker_command(name, 50, -1), 1, turns=20)
+                    results.setdefault(CONTESTANTS[name], []).append(figures)
 
-    print(f'\nthe whole command, 20 epochs, {rounds} rounds\n')
-    print('| command | seconds | min | max | ratio | peak MiB |')
+    print(f'\nwhole processes, 20 epochs, 50 units, {rounds} rounds\n')
+    print('| process | seconds | min | max | ratio | peak MiB |')
     print('| --- | --- | --- | --- | --- | --- |')
     base = [wall for wall, _ in results['benchmarks/tutorial.py']]
     for name, figures in results.items():
@@ -186,14 +158,15 @@ def measure_whole(rounds):
 
 def machine():
     """Says what this is measured on."""
-    import numpy
-
-    versions = {'python': platform.python_version(), 'numpy': numpy.__version__}
-    if 'torch' in sys.modules:
-        versions['torch'] = sys.modules['torch'].__version__
+    versions = {}
+    for package in ('numpy', 'numba', *PEERS):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
     return {
         'machine': platform.processor() or platform.machine(),
         'cores': os.cpu_count(),
+        'OPENBLAS_CORETYPE': os.environ.get('OPENBLAS_CORETYPE', 'not set'),
+        'python': platform.python_version(),
         **versions,
     }
 
@@ -212,7 +185,7 @@ def main():
         return work(args.work, args.unit, args.gpu)
 
     if args.whole:
-        results = {'whole': measure_whole(args.rounds)}
+        results = {'whole': measure_whole(args.rounds, contestants_here(args.gpu))}
     else:
         names = contestants_here(args.gpu)
         units = [args.unit] if args.unit else sorted(SIZES)

@@ -6,12 +6,17 @@ failed. The rooms, each with one concern:
 
 - ``compat``: Chainer 7.8.1 on today's Python, NumPy and CuPy
 - ``run``: what a run has from beginning to end
-- ``snapshot``: what a snapshot holds; ``npz``: how a file that nobody vouches for is read
+- ``resume``: how it goes on; ``log``: the record of each epoch; ``report``: progress and the graph
+- ``snapshot``: what is saved; ``reading``: what is read of it; ``match``: whether it fits;
+  ``finding``: which file is meant
+- ``formats``: what a file is; ``npz``, ``hdf5``, ``stored``: how one that nobody vouches for is
+  read; ``trainer``: what Chainer's Trainer calls things
 - ``data``: MNIST as arrays; ``arrays``: how the files of data sets that nobody vouches for are read
 - ``images``: a person's image in MNIST's form
-- ``report``: progress, the log and the graph; ``pictures``: curves and answers, drawn
-- ``devices``: the CPU or a GPU; ``speed``: a fast loop
-- ``parallel``: one process or many; ``hosts``: one host or many
+- ``pictures``: curves and answers, drawn; ``evaluation``: a model at work, not in training
+- ``speed``: a fast loop; ``adam``: its optimizer; ``graph``, ``backprop``, ``functions``: its graph
+- ``devices``: the CPU or a GPU; ``parallel``: one process; ``multi_node``: many of them;
+  ``hosts``: several hosts
 - ``arguments``: the command line; ``streams``: what is printed; ``errors``: a mistake in one line
 - ``process``: streams and signals of the process; ``files``: whole files or none
 

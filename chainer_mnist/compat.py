@@ -4,6 +4,7 @@ Chainer's last release is from 2022. Some things that it needs have been removed
 
 - ``numpy.sctypes`` left with NumPy 2.0 (https://github.com/chainer/chainer/issues/8632).
   Chainer reads its lists of integer and of floating-point types.
+- ``numpy.float`` left with NumPy 1.24. ``F.resize_images`` takes it.
 - ``numpy.distutils`` and ``pkg_resources`` left with Python 3.12 and setuptools 81.
   Chainer's check of its surroundings imports both. It only warns of releases of NumPy, Python and
   CuPy that nobody installs today, so an empty check takes its place.
@@ -41,6 +42,9 @@ def mend():
             'int': [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
             'float': [numpy.float16, numpy.float32, numpy.float64],
         }
+
+    if 'float' not in vars(numpy):
+        numpy.float = float  # type: ignore[attr-defined]
 
     os.environ.setdefault('CHAINER_CUDNN', '0')
     # Snapshots are float32, and in half precision Adam divides by zero.

@@ -44,9 +44,9 @@ def print_error(line, shared=False):
 
     """
     if mpi_rank():
+        time.sleep(1)  # if rank 0 meets the same and says it, its exit ends this process here
         if shared:
             return
-        time.sleep(1)  # if rank 0 meets the same, its exit ends this process here
         import socket  # hardly ever needed
 
         line += f' (process {mpi_rank()} on {socket.gethostname()})'

@@ -27,7 +27,12 @@ def prepare():
 
 
 def in_session():
-    """Says whether a person goes on in this process: by ``python -i``, IPython, Jupyter or IDLE."""
+    """Says whether a person goes on in this process afterwards.
+
+    Returns:
+        bool: Whether it is so, as by ``python -i``, IPython, Jupyter or IDLE.
+
+    """
     return bool(sys.flags.inspect) or hasattr(sys, 'ps1') or 'idlelib' in sys.modules
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from chainer_mnist import files
+from chainer_mnist.arguments import shell_join
 from chainer_mnist.errors import UserError
 from chainer_mnist.parallel import ALONE
 from chainer_mnist.streams import hint
@@ -193,6 +194,7 @@ def _draw_graph(out):
                 ['dot', '-Tsvg'], stdin=graph, stderr=subprocess.DEVNULL
             )
     except (OSError, subprocess.CalledProcessError):
-        hint(f'no {svg}: Graphviz is not there or fails; once it works: dot -Tsvg {dot} -o {svg}')
+        command = shell_join(['dot', '-Tsvg', dot, '-o', svg])
+        hint(f'no {svg}: Graphviz is not there or fails; once it works: {command}')
         return
     files.write(svg, drawn)

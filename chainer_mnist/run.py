@@ -3,12 +3,13 @@
 import contextlib
 import secrets
 
-from chainer_mnist import devices, files, parallel, report, resume, snapshot, speed
+from chainer_mnist import devices, files, multi_node, report, resume, snapshot, speed
 from chainer_mnist.errors import tell
 from chainer_mnist.log import Log
 from chainer_mnist.process import Interruption
 
 import numpy
+import numpy.random  # NumPy would import it in mid-run, and Cython loses a Ctrl-C meanwhile
 import six
 
 
@@ -33,7 +34,7 @@ class Run:
 
     def __init__(self, parser, args):
         self._parser, self._args = parser, args
-        self._communicator = parallel.get_communicator(args.communicator, args.gpu)
+        self._communicator = multi_node.get_communicator(args.communicator, args.gpu)
         self._device = devices.get_device(self._communicator.gpu(args.gpu))
         self.seed = secrets.randbits(32) if args.seed is None else args.seed
         self.processes = self._communicator.size

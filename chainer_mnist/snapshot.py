@@ -63,15 +63,15 @@ def content_of_state(optimizer, seed):
         UserError: If a parameter has a key that is taken.
 
     """
-    state = {**match.serialize(optimizer), 'seed': seed}
+    state = match.serialize(optimizer)
     weights = match.serialize(optimizer.target)
-    taken = sorted(state.keys() & weights.keys())
+    taken = sorted({*state, 'seed'} & weights.keys())
     if taken:
         raise UserError(
             f'the network has {", ".join(taken)}, and so has every training state; rename it in '
             'net.py'
         )
-    return {**state, **weights}
+    return {**state, **weights, 'seed': seed}
 
 
 def load_model(path, model, units=None):

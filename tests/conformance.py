@@ -230,7 +230,7 @@ ODDITIES = {
 }
 
 
-def learn(network, optimizer, change, fast, iterations=ITERATIONS):
+def learn(network, optimizer, change, fast, watched=True):
     """Trains, and returns all that can be seen of it: a dictionary of comparable values.
 
     Args:
@@ -238,15 +238,15 @@ def learn(network, optimizer, change, fast, iterations=ITERATIONS):
         optimizer (str): One of :data:`OPTIMIZERS`.
         change (callable): Called with iteration, model and optimizer before each iteration.
         fast (bool): Whether to take the fast path.
-        iterations (int): Number of iterations.
+        watched (bool): Whether to look at the graph and the gradients of each iteration too.
 
     Returns:
         dict: Losses, graphs, gradients, what the snapshots hold, and the error that ended it.
 
     """
     numpy.random.seed(0)
-    x = numpy.random.rand(iterations, BATCHSIZE, PIXELS).astype('f')
-    t = numpy.random.randint(0, 10, (iterations, BATCHSIZE)).astype('i')
+    x = numpy.random.rand(ITERATIONS, BATCHSIZE, PIXELS).astype('f')
+    t = numpy.random.randint(0, 10, (ITERATIONS, BATCHSIZE)).astype('i')
     model = NETWORKS[network]()
     model(x[0], t[0])  # draws the weights
     optimizer = OPTIMIZERS[optimizer][fast]().setup(model)
@@ -255,18 +255,19 @@ def learn(network, optimizer, change, fast, iterations=ITERATIONS):
     def loss(*args):
         result = model(*args)
         seen[f'loss {i}'] = result.array.tobytes()
-        seen[f'graph {i}'] = graph_of(result)
+        if watched:
+            seen[f'graph {i}'] = graph_of(result)
         return result
 
     with threadpoolctl.threadpool_limits(1), path(fast):
-        for i in range(iterations):
+        for i in range(ITERATIONS):
             change(i, model, optimizer)
             try:
                 optimizer.update(loss, x[i], t[i])
             except Exception as error:
                 seen['error'] = repr(error)
                 break
-            for name, param in model.namedparams():
+            for name, param in model.namedparams() if watched else ():
                 seen[f'gradient {i} {name}'] = content(param.grad)
     for kind, target in (('model', model), ('state', optimizer)):
         serializer = serializers.DictionarySerializer()

@@ -190,14 +190,12 @@ def run_on_terminal(*words, **options):
         command_line(*words), stdout=subprocess.PIPE, stderr=its, text=True, **options
     )
     os.close(its)
-    stdout, _ = process.communicate(timeout=60)
     shown = b''
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # so a terminal says that the other end is closed
-            break
+    with contextlib.suppress(OSError):  # so Linux says that the other end is closed
+        while some := os.read(ours, 65536):
+            shown += some
     os.close(ours)
+    stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return stdout, shown.decode()
 

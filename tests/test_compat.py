@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import chainer.functions as F
+import numpy
 import pytest
 
 from helpers import CLONE, assert_quiet, environment, main, run, same
@@ -55,3 +57,8 @@ print(type(model(x, t)) is chainer.Variable, optimizer.t)
         text=True,
     )
     assert (done.stdout, done.stderr) == ('True 1\n', '')
+
+
+def test_a_function_that_takes_what_numpy_has_dropped():
+    image = numpy.arange(4, dtype='f').reshape(1, 1, 2, 2)
+    assert F.resize_images(image, (3, 3)).array[0, 0, 1].tolist() == [1, 1.5, 2]

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import predict
-from helpers import main, read, run, same, train
+from helpers import main, make_pipe, read, run, same, train
 
 SHA256 = {
     ('train', 'x'): '741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757',
@@ -344,7 +344,7 @@ def test_an_npz_of_other_arrays(root, raw):
 def test_what_is_no_file_is_not_opened(root, raw):
     write_idx(root, raw)
     (root / IDX['y_test']).unlink()
-    os.mkfifo(root / IDX['y_test'])  # opening it would hang
+    make_pipe(root / IDX['y_test'])  # opening it would hang
     with pytest.raises(UserError, match=r'there: no file .*t10k-labels-idx1-ubyte'):
         data.load()
 

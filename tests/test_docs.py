@@ -3,6 +3,7 @@
 import ast
 import collections
 import doctest
+import os
 import re
 import shlex
 import shutil
@@ -71,7 +72,10 @@ def options_of(parser):
         if action.option_strings and action.dest not in ('help', 'version'):
             flags = ', '.join(f'`{flag}`' for flag in action.option_strings)
             metavar = action.metavar or ('NAME' if action.choices else '')
-            options[f'{flags} {metavar}'.strip()] = action.default or None
+            default = action.default or None
+            if isinstance(default, str):
+                default = default.replace(os.sep, '/')
+            options[f'{flags} {metavar}'.strip()] = default
     return options
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 import predict
+from helpers import make_pipe
 
 # They come with Matplotlib.
 FONTS = [
@@ -212,7 +213,7 @@ def no_file():
 
 
 def pipe():
-    os.mkfifo('image')
+    make_pipe('image')
 
 
 def truncated():

@@ -6,6 +6,7 @@ import csv
 import email
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -105,11 +106,12 @@ def test_pip_installs_it_without_an_index(tmp_path):
     pytest.importorskip('pip')
     command = [sys.executable, '-m', 'pip', 'install', '--no-index', '--no-deps', '--no-cache-dir']
     command += ['--target', 'site', str(PACKAGING)]
-    env = {'PIP_CONFIG_FILE': '/dev/null', 'PATH': ''}
+    system = {key: os.environ[key] for key in ('SYSTEMROOT',) if key in os.environ}  # on Windows
+    env = {'PIP_CONFIG_FILE': os.devnull, 'PATH': '', **system}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     code = 'import chainer_mnist, chainer; print(chainer.__version__, chainer.__file__)'
-    env = {'PYTHONPATH': f'{tmp_path / "site"}:{CLONE}'}
+    env = {'PYTHONPATH': f'{tmp_path / "site"}{os.pathsep}{CLONE}', **system}
     printed = subprocess.check_output([sys.executable, '-c', code], env=env, text=True)
     assert printed == f'7.8.1 {tmp_path / "site" / "chainer" / "__init__.py"}\n'
 

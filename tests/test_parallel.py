@@ -111,6 +111,16 @@ def test_mistakes_that_rank_0_alone_prints(words, status, message, variable, mon
     assert os.listdir() == []
 
 
+@with_mpi
+def test_what_brings_nccl(tmp_path):
+    """On the double of CuPy, which has none."""
+    double = {'PYTHONPATH': str(CLONE / 'tests' / 'cupy_double'), 'CUPY_DOUBLE': str(tmp_path)}
+    done = mpi_run(2, '-c', 'pure_nccl', '-g', 0, env=double)
+    message = 'train_mnist.py: error: .* NCCL is not available.*; .* pip install nvidia-nccl-cu12\n'
+    assert done.returncode == 1
+    assert re.match(message, done.stderr)
+
+
 # What a run prints, writes and computes
 
 

@@ -5,7 +5,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import time
 
 from chainer_mnist import data, snapshot
@@ -190,7 +189,7 @@ def test_killed_at_random_moments():
         process.kill()
         _, stderr = process.communicate()
         assert stderr == ''  # by no process that the run has started, either
-        kills += process.returncode == -signal.SIGKILL
+        kills += process.returncode in (1, -9)  # the first on Windows
 
         now = epoch_of('mlp.state', 'predictor/')
         assert now >= done

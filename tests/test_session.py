@@ -24,7 +24,7 @@ class Session:
         spawn = 'import pty, sys; pty.spawn(sys.argv[1:])'
         self._process = subprocess.Popen(
             [sys.executable, '-c', spawn, sys.executable, *words],
-            env=environment(PYTHONPATH=str(CLONE), PYTHON_BASIC_REPL='1', TERM='dumb'),
+            env=environment(PYTHON_BASIC_REPL='1', TERM='dumb', IPYTHONDIR=os.getcwd()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -135,7 +135,9 @@ def test_arguments_of_the_session(flags, mend):
 )
 def test_in_a_notebook():
     client_of = pytest.importorskip('jupyter_client.manager')
-    manager, client = client_of.start_new_kernel(env=environment(PYTHONPATH=str(CLONE)))
+    manager, client = client_of.start_new_kernel(
+        env=environment(PYTHONPATH=str(CLONE), IPYTHONDIR=os.getcwd())
+    )
 
     def run(code, interrupt_at=None):
         """Runs a cell, interrupts it when it prints something, and returns what it printed."""

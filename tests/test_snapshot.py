@@ -75,9 +75,12 @@ def test_a_good_file_loads(files, flag, name):
 @pytest.mark.parametrize('flag', ['-m', '-r'])
 def test_what_is_no_file(flag):
     os.mkdir('directory')
-    os.mkfifo('pipe')
+    paths = ['directory']
+    if os.name != 'nt':
+        os.mkfifo('pipe')
+        paths += ['pipe', '/dev/zero']
     message = '{} is not a file; give the path of a snapshot'
-    for path in ('directory', 'pipe', '/dev/zero'):
+    for path in paths:
         assert_refused(flag, path, message.format(path))
     message = 'cannot read nowhere: No such file or directory; give the path of a snapshot'
     assert_refused(flag, 'nowhere', message)

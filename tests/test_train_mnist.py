@@ -12,6 +12,7 @@ from chainer_mnist import data, speed
 from chainer_mnist.parallel import ALONE
 
 import chainer
+import chainer.functions as F
 import chainer.links as L
 import numpy
 import pytest
@@ -151,6 +152,13 @@ def test_evaluation_gives_the_means_of_the_whole_set(setup, network, monkeypatch
     for size in (1000, 300, 77):
         monkeypatch.setattr(train_mnist, 'TEST_BATCHSIZE', size)
         assert train_mnist.evaluate(model, x, t).get() == expected
+
+
+def test_evaluation_takes_the_classifiers_own_loss(setup):
+    model, _, _, (x, t) = setup()
+    model.lossfun = lambda y, t: 3 * F.softmax_cross_entropy(y, t)
+    expected = pytest.approx(float(model(x, t).array), rel=1e-6)
+    assert train_mnist.evaluate(model, x, t).get()[0] == expected
 
 
 def test_each_image_is_used_once_in_each_epoch(setup):
