@@ -4,12 +4,12 @@ import os
 import sys
 import tracemalloc
 
-from chainer_mnist import snapshot
+from chainer_mnist import hdf5, snapshot
 
 import numpy
 import pytest
 from chainer import serializers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import predict
@@ -154,7 +154,7 @@ def test_nothing_is_read_that_lies_in_another_file(files):
         file.write(numpy.ones((UNITS, 784), 'f').tobytes())
     external = [('secret', 0, h5py.h5f.UNLIMITED)]
     spoil(lambda file: replace(file, shape=(UNITS, 784), dtype='f', external=external))
-    assert_refused('-m', 'mlp.model', 'mlp.model is damaged .*l1/W lies in another file.*')
+    assert_refused('-m', 'mlp.model', 'mlp.model holds no l1/W; .*')
 
 
 def test_links_to_other_files_are_not_followed(files):
@@ -178,9 +178,12 @@ def test_a_group_that_holds_itself(files):
 @pytest.mark.parametrize(
     ('flag', 'name'), [('-m', 'classifier.model'), ('-m', 'snapshot'), ('-r', 'snapshot')]
 )
-@fuzz
+@settings(fuzz, max_examples=20)
 @given(changes=st.lists(byte_changes(), min_size=1, max_size=3))
 def test_changed_bytes_load_or_are_refused(trained, flag, name, changes):
+    """On some of them, the library that reads HDF5 crashes or does not come back."""
     with open('fuzzed', 'wb') as file:
         file.write(change_bytes(trained[name], changes))
-    load_or_refuse(flag, 'fuzzed')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hdf5, 'PATIENCE', 3)
+        load_or_refuse(flag, 'fuzzed')
