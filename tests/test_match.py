@@ -185,7 +185,8 @@ def test_what_differs_between_file_and_network_is_named(net_of_file, monkeypatch
             message = f'result/{name} holds more than this network: {more}; give a file of .*'
         else:
             message = (
-                rf'result/{name} holds no weights of this network \(l1, l2, l3\), but {more}; .*'
+                rf'result/{name} holds no weights of this network \(l1, l2, l3\), '
+                rf'but a convolutional network \({more}\); .*'
             )
         model = model_of()
         before = [param.array.copy() for param in model.params()]
