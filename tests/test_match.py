@@ -184,7 +184,10 @@ def test_what_differs_between_file_and_network_is_named(net_of_file, monkeypatch
         if net_of_file is Deeper:
             message = f'result/{name} holds more than this network: {more}; give a file of .*'
         else:
-            message = rf'result/{name} holds no weights of this network \(l1, l2, l3\), but .*\({more}\); .*'
+            message = (
+                rf'result/{name} holds no weights of this network \(l1, l2, l3\), '
+                rf'but a convolutional network \({more}\); .*'
+            )
         model = model_of()
         before = [param.array.copy() for param in model.params()]
         assert_names(message, functools.partial(snapshot.load_model, f'result/{name}', model, 5))
