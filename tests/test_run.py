@@ -175,7 +175,7 @@ def test_the_log_of_something_else_is_not_overwritten():
             file.write(content)
         done = run('-r', 'result/mlp.state')
         assert done.returncode == 1
-        assert re.fullmatch(r'train_mnist.py: error: result/log is not the .*\n', done.stderr)
+        assert re.fullmatch(r'train_mnist.py: error: result[/\\]log is not the .*\n', done.stderr)
         with open('result/log') as file:
             assert file.read() == content
 
