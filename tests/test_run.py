@@ -116,7 +116,7 @@ def test_a_state_by_plain_chainer(with_m):
         'train_mnist.py: error: plain/mlp.state holds no weights, and no model beside it fits; '
         'give the weights with -m\n',
     )
-    where = 'elsewhere' if with_m else 'plain/classifier.model'
+    where = 'elsewhere' if with_m else os.path.join('plain', 'classifier.model')
     serializers.save_npz(where, model)
     # The tutorial never told the optimizer of its epochs, so that the script counts from 1.
     words = ['-e', 1, '-s', 3, '-r', 'plain/mlp.state', *(['-m', where] if with_m else [])]
