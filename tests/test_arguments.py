@@ -18,6 +18,7 @@ from helpers import (
     assert_refused,
     environment,
     main,
+    make_pipe,
     run,
 )
 
@@ -155,7 +156,7 @@ def test_no_command_line_ends_in_a_traceback(program):
     assert main('-e', 1, '-u', 4, '-o', 'good', '--noplot')[0] == 0
     os.mkdir('directory')
     if os.name != 'nt':
-        os.mkfifo('pipe')
+        make_pipe('pipe')
         os.symlink('loop', 'loop')
     for name in ('text', 'empty'):
         with open(name, 'w') as file:

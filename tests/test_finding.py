@@ -9,7 +9,7 @@ from chainer_mnist import finding
 import pytest
 
 import predict
-from helpers import main, read, same
+from helpers import main, make_pipe, read, same
 from spoiling import UNITS
 from trainer import make_trainer, save_all
 
@@ -99,7 +99,7 @@ def age(*names):
 
 def test_the_newest_snapshot_in_a_folder_of_the_trainer():
     make_trainer('result', 3).run()
-    os.mkfifo('result/pipe')
+    make_pipe('result/pipe')
     os.mkdir('result/folder')
     age(*(f'result/{name}' for name in ('snapshot_iter_5', 'snapshot_iter_15', 'snapshot_iter_10')))
     printed = run('-r', 'result')

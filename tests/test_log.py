@@ -9,7 +9,7 @@ from chainer_mnist import log, pictures, report
 import numpy
 import pytest
 
-from helpers import log_of, main, read, rewrite
+from helpers import log_of, main, make_pipe, read, rewrite
 from trainer import make_trainer, save_all
 
 UNITS = 6
@@ -133,7 +133,7 @@ def test_pictures_of_records_that_lack_values(trained, monkeypatch):
 def test_what_is_no_log_is_refused_and_left_alone(trained, content):
     os.remove('result/log')
     if content is None:
-        os.mkfifo('result/log')
+        make_pipe('result/log')
     else:
         content = content if isinstance(content, bytes) else content.encode()
         with open('result/log', 'wb') as file:

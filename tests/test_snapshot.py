@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import train_mnist
-from helpers import command_line, read, rewrite, run
+from helpers import command_line, make_pipe, read, rewrite, run
 from net import TrainFlagMLP
 from spoiling import (
     UNITS,
@@ -77,7 +77,7 @@ def test_what_is_no_file(flag):
     os.mkdir('directory')
     paths = ['directory']
     if os.name != 'nt':
-        os.mkfifo('pipe')
+        make_pipe('pipe')
         paths += ['pipe', '/dev/zero']
     message = '{} is not a file; give the path of a snapshot'
     for path in paths:
