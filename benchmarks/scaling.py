@@ -4,9 +4,11 @@
 
 It needs what requirements-mpi.txt installs, two idle cores and some minutes. One process with
 mini-batches of 100 is set against two with 100 each (the total grows) and with 50 each (the total,
-and so the result, stays). The cases take turns, so that a slow spell of the machine meets all.
+and so the result, stays). Where PyTorch is installed, its DistributedDataParallel does the same. The
+cases take turns, so that a slow spell of the machine meets all.
 """
 
+import importlib.util
 import os
 import re
 import statistics
@@ -15,15 +17,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-TRAIN = [sys.executable, str(Path(__file__).parent.parent / 'train_mnist.py'), '--noplot']
+HERE = Path(__file__).parent
+TRAIN = [sys.executable, HERE.parent / 'train_mnist.py', '--noplot', '-u']
+DDP = [sys.executable, HERE / 'ddp.py']
 EPOCHS = {50: 3, 1000: 1}  # by units
 CASES = ((1, 100), (2, 100), (2, 50))  # processes, and images in each one's mini-batch
+OURS, PYTORCH = 'this script', 'PyTorch'
 
 
-def throughputs(units, processes, batchsize):
+def throughputs(loop, units, processes, batchsize):
     """Trains and reads what is printed.
 
     Args:
+        loop (str): :data:`OURS` or :data:`PYTORCH`.
         units (int): Units in each hidden layer.
         processes (int): Number of processes.
         batchsize (int): Images in each process's mini-batch.
@@ -32,12 +38,15 @@ def throughputs(units, processes, batchsize):
         list: Images per second in each epoch, floats.
 
     """
-    words = ['-u', units, '-b', batchsize, '-e', EPOCHS[units]]
-    many = ['mpiexec', '-n', processes] if processes > 1 else []
-    words += ['-c', 'naive'] if processes > 1 else []
+    words = [*DDP, units, processes, batchsize, EPOCHS[units]]
+    if loop == OURS:
+        words = [*TRAIN, units, '-b', batchsize, '-e', EPOCHS[units]]
+        if processes > 1:
+            words = ['mpiexec', '-n', processes, *words, '-c', 'naive']
     with tempfile.TemporaryDirectory() as out:
         done = subprocess.run(
-            list(map(str, [*many, *TRAIN, *words, '-o', out])),
+            list(map(str, words)),
+            cwd=out,
             env={**os.environ, 'OPENBLAS_NUM_THREADS': '1'},
             stdout=subprocess.PIPE,
             text=True,
@@ -49,18 +58,19 @@ def throughputs(units, processes, batchsize):
 def main():
     """Prints a table: medians and ranges of images per second, and efficiency."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print('| units | processes | -b | images/sec (range) | efficiency |')
-    print('| --- | --- | --- | --- | --- |')
+    loops = [OURS, PYTORCH] if importlib.util.find_spec('torch') else [OURS]
+    print('| units | loop | processes | -b | images/sec (range) | efficiency |')
+    print('| --- | --- | --- | --- | --- | --- |')
     for units in EPOCHS:
-        found = {case: [] for case in CASES}
+        found = {(loop, *case): [] for loop in loops for case in CASES}
         for _ in range(rounds):
-            for case in CASES:
-                found[case] += throughputs(units, *case)
-        single = statistics.median(found[CASES[0]])
-        for (processes, batchsize), numbers in found.items():
+            for case in found:
+                found[case] += throughputs(case[0], units, *case[1:])
+        for (loop, processes, batchsize), numbers in found.items():
+            single = statistics.median(found[(loop, *CASES[0])])
             median = statistics.median(numbers)
             print(
-                f'| {units} | {processes} | {batchsize} '
+                f'| {units} | {loop} | {processes} | {batchsize} '
                 f'| {median:.0f} ({min(numbers):.0f} to {max(numbers):.0f}) '
                 f'| {median / single / processes:.0%} |',
                 flush=True,
