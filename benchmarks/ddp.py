@@ -2,8 +2,8 @@
 
     python benchmarks/ddp.py UNITS PROCESSES BATCHSIZE EPOCHS
 
-Each process takes its share of every epoch, in mini-batches of BATCHSIZE, with one thread and a fused
-Adam. Process 0 prints the images per second of each epoch, all processes together, as
+Each process takes its share of every epoch, in mini-batches of BATCHSIZE, with one thread and a
+fused Adam. Process 0 prints the images per second of each epoch, all processes together, as
 ``train_mnist.py`` prints them.
 """
 

@@ -4,8 +4,8 @@
 
 It needs what requirements-mpi.txt installs, two idle cores and some minutes. One process with
 mini-batches of 100 is set against two with 100 each (the total grows) and with 50 each (the total,
-and so the result, stays). Where PyTorch is installed, its DistributedDataParallel does the same. The
-cases take turns, so that a slow spell of the machine meets all.
+and so the result, stays). Where PyTorch is installed, its DistributedDataParallel does the same.
+The cases take turns, so that a slow spell of the machine meets all.
 """
 
 import importlib.util

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 
-from chainer_mnist import hosts
 from chainer_mnist.errors import UserError, mpi_rank
 from chainer_mnist.parallel import ALONE, OneProcess
 
@@ -69,6 +68,8 @@ class ManyProcesses(OneProcess):
 
         # A process that fails must not wait for the others at its exit, but end them by it.
         mpi4py.rc.finalize = False
+        from chainer_mnist import hosts
+
         import chainermn
         from mpi4py import MPI
 
