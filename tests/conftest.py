@@ -5,6 +5,9 @@ import shutil
 import signal
 import subprocess
 
+# There is a worker for each core. More threads would be in the way of each other.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 from chainer_mnist import data
 
 import numpy

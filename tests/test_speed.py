@@ -85,16 +85,18 @@ def blas_threads():
 def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
     for name in speed.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    before, apply = blas_threads(), chainer.FunctionNode.apply
-    with speed.tuned(50):
-        assert blas_threads() == {1}
-        assert not chainer.config.type_check
-        assert chainer.FunctionNode.apply is not apply
-    assert blas_threads() == before
-    assert chainer.config.type_check
-    assert chainer.FunctionNode.apply is apply
-    with speed.tuned(1000):
+    apply = chainer.FunctionNode.apply
+    with threadpoolctl.threadpool_limits(2, user_api='blas'):
+        before = blas_threads()
+        with speed.tuned(50):
+            assert blas_threads() == {1}
+            assert not chainer.config.type_check
+            assert chainer.FunctionNode.apply is not apply
         assert blas_threads() == before
+        assert chainer.config.type_check
+        assert chainer.FunctionNode.apply is apply
+        with speed.tuned(1000):
+            assert blas_threads() == before
 
 
 @with_known_blas
