@@ -79,6 +79,24 @@ def serial_iterator(unit):
     return train
 
 
+def adam_in_blocks(alpha, *arrays):
+    """Updates weights as Adam does: alpha, then weights, gradients, both moments and a workspace."""
+    for i in range(0, len(arrays[0]), 32768):
+        a, g, m, v, s = [array[i : i + 32768] for array in arrays]
+        np.subtract(g, m, out=s)
+        s *= 0.1
+        m += s
+        np.multiply(g, g, out=s)
+        s -= v
+        s *= 0.001
+        v += s
+        np.sqrt(v, out=s)
+        s += 1e-8
+        np.divide(m, s, out=s)
+        s *= alpha
+        a -= s
+
+
 def bare_numpy(unit):
     """The same arithmetic without any framework: the floor."""
     (x, t), _ = data.load()
@@ -125,21 +143,7 @@ def bare_numpy(unit):
 
         updates += 1
         alpha = 0.001 * (1 - 0.999**updates) ** 0.5 / (1 - 0.9**updates)
-        for i in range(0, len(flat), 32768):
-            cut = slice(i, i + 32768)
-            a, g, m_, v_, s_ = flat[cut], grad[cut], m[cut], v[cut], s[cut]
-            np.subtract(g, m_, out=s_)
-            s_ *= 0.1
-            m_ += s_
-            np.multiply(g, g, out=s_)
-            s_ -= v_
-            s_ *= 0.001
-            v_ += s_
-            np.sqrt(v_, out=s_)
-            s_ += 1e-8
-            np.divide(m_, s_, out=s_)
-            s_ *= alpha
-            a -= s_
+        adam_in_blocks(alpha, flat, grad, m, v, s)
         return loss, accuracy
 
     def train(images):
