@@ -80,7 +80,7 @@ def serial_iterator(unit):
 
 
 def adam_in_blocks(alpha, *arrays):
-    """Updates weights as Adam does: alpha, then weights, gradients, both moments and a workspace."""
+    """Updates weights by Adam. The arrays: weights, gradients, both moments, a workspace."""
     for i in range(0, len(arrays[0]), 32768):
         a, g, m, v, s = [array[i : i + 32768] for array in arrays]
         np.subtract(g, m, out=s)
