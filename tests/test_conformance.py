@@ -210,9 +210,9 @@ def nudged(function):
     return nudge
 
 
-def fault(owner, name, wrong, network='MLP', change='plain'):
+def fault(owner, name, wrong, network='MLP', optimizer='Adam', change='plain'):
     """One operation of the fast path, what takes its place, and a cell that must notice."""
-    return owner, name, wrong, network, change
+    return owner, name, wrong, (network, optimizer, CHANGES[change])
 
 
 FAULTS = {
@@ -220,7 +220,7 @@ FAULTS = {
     'a number of the update': fault(adam, '_constants', nudged(adam._constants)),
     'a hook of a rule': fault(adam, '_needs_no_care', lambda *args: True, change='hooks'),
     'a frozen layer': fault(adam, '_needs_no_care', lambda *args: True, change='frozen layer'),
-    'a rate': fault(adam, '_is_plain', lambda *args: True, change='changed rates'),
+    'weight decay': fault(adam, '_is_plain', lambda *args: True, optimizer='AdamW'),
     'a variable': fault(graph, 'apply', nudged(graph.apply)),
     'a retained array': fault(graph, '_retain', lambda *args: None),
     'an output': fault(functions, 'forward', nudged(functions.forward)),
@@ -234,10 +234,10 @@ FAULTS = {
 
 @pytest.mark.parametrize('fault', FAULTS)
 def test_a_deliberate_fault_in_the_fast_path_shows(fault, monkeypatch):
-    owner, name, wrong, network, change = FAULTS[fault]
-    assert differences(*both(network, 'Adam', CHANGES[change])) == []
+    owner, name, wrong, cell = FAULTS[fault]
+    assert differences(*both(*cell)) == []
     monkeypatch.setattr(owner, name, wrong)
-    assert differences(*both(network, 'Adam', CHANGES[change])) != []
+    assert differences(*both(*cell)) != []
 
 
 def set_gradient(x, h, y):
