@@ -254,7 +254,7 @@ def learn(network, optimizer, change, fast, watched=True):
 
     def loss(*args):
         result = model(*args)
-        seen[f'loss {i}'] = result.array.tobytes()
+        seen[f'loss {i}'] = content(result.array)
         if watched:
             seen[f'graph {i}'] = graph_of(result)
         return result
@@ -284,7 +284,11 @@ def path(fast):
 def content(array):
     if array is None:
         return None
-    array = numpy.asarray(array)
+    array = numpy.array(array)
+    if (
+        array.dtype.kind == 'f'
+    ):  # which of the many NaNs NumPy gives depends on the memory's address
+        array[numpy.isnan(array)] = numpy.nan
     return array.dtype.str, array.shape, array.tobytes()
 
 
