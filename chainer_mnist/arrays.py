@@ -12,7 +12,7 @@ import struct
 import warnings
 import zipfile
 
-from chainer_mnist.npz import MOST_HEADER
+from chainer_mnist.npz import MOST_HEADER, open_member, read_header
 
 import numpy
 
@@ -99,18 +99,12 @@ class NpzArray(_Array):
             names = archive.namelist()
             if f'{self._key}.npy' not in names:
                 raise ValueError(f'it holds no {self._key}')
-            info = archive.getinfo(f'{self._key}.npy')
-            # NumPy uses no other, and zipfile does not bound the memory that others take.
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f'{self._key} is compressed in a way that NumPy does not use')
-            return archive.open(info)
+            return open_member(archive, self._key)
 
     def _read_header(self, content):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # NumPy remarks on files that Python 2 wrote
-            if numpy.lib.format.read_magic(content) == (1, 0):
-                return numpy.lib.format.read_array_header_1_0(content)
-            return numpy.lib.format.read_array_header_2_0(content)
+            return read_header(content)
 
 
 class IdxArray(_Array):

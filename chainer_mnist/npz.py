@@ -35,6 +35,43 @@ def open_npz(path):
         yield Npz(path, archive)
 
 
+def open_member(archive, name):
+    """Opens an array in an npz file.
+
+    Args:
+        archive (zipfile.ZipFile): The file.
+        name (str): The name of the array.
+
+    Returns:
+        file: Its header and its content. It stays open when the archive is closed.
+
+    Raises:
+        KeyError: If there is none.
+        ValueError: If it is packed in a way that could fill the memory.
+
+    """
+    info = archive.getinfo(f'{name}.npy')
+    # NumPy uses no other compression, and zipfile does not bound the memory that others take.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f'{name} is compressed in a way that NumPy does not use')
+    return archive.open(info)
+
+
+def read_header(content):
+    """Reads what an array claims to be.
+
+    Args:
+        content (file): The beginning of the array, of :data:`MOST_HEADER` bytes or less.
+
+    Returns:
+        tuple: Its shape, whether it is in Fortran's order, and its dtype.
+
+    """
+    if numpy.lib.format.read_magic(content) == (1, 0):
+        return numpy.lib.format.read_array_header_1_0(content)
+    return numpy.lib.format.read_array_header_2_0(content)
+
+
 class Npz(Stored):
     """The arrays of an npz file."""
 
@@ -44,12 +81,7 @@ class Npz(Stored):
         self._archive = archive
 
     def _header(self, name):
-        content = io.BytesIO(self._read(name, MOST_HEADER))
-        version = numpy.lib.format.read_magic(content)
-        if version == (1, 0):
-            shape, _, dtype = numpy.lib.format.read_array_header_1_0(content)
-        else:
-            shape, _, dtype = numpy.lib.format.read_array_header_2_0(content)
+        shape, _, dtype = read_header(io.BytesIO(self._read(name, MOST_HEADER)))
         return shape, dtype
 
     def _array(self, name, shape, dtype):
@@ -63,9 +95,5 @@ class Npz(Stored):
 
     def _read(self, name, most):
         """Reads the bytes of a member, ``most`` of them at most."""
-        info = self._archive.getinfo(f'{name}.npy')
-        # NumPy uses no other compression, and zipfile does not bound the memory that others take.
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f'{name} is compressed in a way that NumPy does not use')
-        with self._archive.open(info) as member:
+        with open_member(self._archive, name) as member:
             return member.read(most)
