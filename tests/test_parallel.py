@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 from chainer_mnist import data, parallel
 
@@ -284,6 +285,23 @@ def ranks_of(process):
     return [found[rank] for rank in sorted(found)]
 
 
+def runs(pid):
+    """Says whether a process runs. One that has ended may wait for its parent to take note."""
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()[0] not in 'ZX'
+    except OSError:
+        return False
+
+
+def wait_for_the_end(pids):
+    """Waits until no process of a run is left, and fails where one stays."""
+    until = time.monotonic() + 20
+    while any(map(runs, pids)):
+        assert time.monotonic() < until, 'a process of the run is left'
+        time.sleep(0.05)
+
+
 @with_mpi
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_killed_rank_ends_the_run(rank, monkeypatch):
@@ -293,8 +311,7 @@ def test_a_killed_rank_ends_the_run(rank, monkeypatch):
     os.kill(pids[rank], signal.SIGKILL)
     process.communicate(timeout=20)
     assert process.returncode != 0
-    for pid in pids:
-        assert not os.path.exists(f'/proc/{pid}')
+    wait_for_the_end(pids)
     train_here('-r', 'result/mlp.state', '-e', 1)
 
 
