@@ -6,7 +6,8 @@ failed. The rooms, each with one concern:
 
 - ``compat``: Chainer 7.8.1 on today's Python, NumPy and CuPy
 - ``run``: what a run has from beginning to end
-- ``resume``: how it goes on; ``log``: the record of each epoch; ``report``: progress and the graph
+- ``resume``: how it goes on; ``log``: the record of each epoch
+- ``report``: means, curves and the graph; ``progress``: a bar on the terminal
 - ``snapshot``: what is saved; ``reading``: what is read of it; ``match``: whether it fits;
   ``finding``: which file is meant
 - ``formats``: what a file is; ``npz``, ``hdf5``, ``stored``: how one that nobody vouches for is

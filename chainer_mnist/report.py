@@ -1,4 +1,4 @@
-"""What a run shows and leaves behind: progress, curves and the graph."""
+"""What a run shows and leaves behind: means, progress, curves and the graph."""
 
 import logging
 import math
@@ -13,7 +13,6 @@ from chainer_mnist.streams import hint
 
 import numpy
 from chainer import computational_graph
-from tqdm import tqdm
 
 
 class Means:
@@ -80,49 +79,19 @@ def check_finite(loss, epoch):
         )
 
 
-class Progress(tqdm):
-    """The progress bar of an epoch. It is drawn only where standard error is a terminal.
+def progress(*args):
+    """Imports ``progress``, only now because tqdm is slow to import, and makes a bar.
 
     Args:
-        epoch (int): Number of the epoch.
-        n_epoch (int): Number of the last epoch of the run.
-        images (int): Number of images in each epoch.
-        processes (int): Number of processes that share them alike.
+        args: As for ``progress.Progress``.
+
+    Returns:
+        progress.Progress: The bar, for a ``with`` block.
 
     """
+    from chainer_mnist.progress import Progress
 
-    def __init__(self, epoch, n_epoch, images, processes=1):
-        self._processes = processes
-        self._images_after = (n_epoch - epoch) * images
-        super().__init__(
-            desc=f'epoch {epoch}/{n_epoch}',
-            total=images,
-            unit=' images',
-            leave=False,
-            disable=None,
-            bar_format='{desc} {percentage:3.0f}%|{bar:24}| '
-            'loss={loss:.4f}, {rate_fmt}, {left} left',
-        )
-
-    def show(self, means):
-        """Moves the bar on.
-
-        Args:
-            means (Means): The means of the epoch so far, in this process.
-
-        """
-        self._means = means
-        self.update(min(means.images * self._processes, self.total) - self.n)
-
-    @property
-    def format_dict(self):
-        """What is drawn. It is asked for ten times a second, and so is the loss."""
-        drawn = super().format_dict
-        rate = drawn['rate'] or drawn['n'] / (drawn['elapsed'] or 1)
-        images_left = drawn['total'] - drawn['n'] + self._images_after
-        drawn['left'] = self.format_interval(images_left / rate) if rate else '?'
-        drawn['loss'] = self._means.get()[0] if drawn['n'] else float('nan')
-        return drawn
+    return Progress(*args)
 
 
 def save_graph(out, loss):

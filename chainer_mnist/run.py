@@ -150,7 +150,7 @@ class Run:
             images (int): Number of images in it.
 
         """
-        with report.Progress(epoch, self._n_epoch, images, self.processes) as self._bar:
+        with report.progress(epoch, self._n_epoch, images, self.processes) as self._bar:
             yield
 
     def watch(self, means):

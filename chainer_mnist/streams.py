@@ -4,15 +4,8 @@ import contextlib
 import errno
 import os
 import sys
-import threading
 
 from chainer_mnist.errors import UserError, to_nowhere
-
-from tqdm import tqdm
-
-# The lock that tqdm makes serves several processes. From Python 3.14 on it starts one of its own,
-# which prints a warning when the run is killed.
-tqdm.set_lock(threading.RLock())
 
 
 @contextlib.contextmanager
@@ -52,7 +45,7 @@ def say(*words):
 
     """
     with printing():
-        tqdm.write(' '.join(map(str, words)), file=sys.stdout)
+        _write(' '.join(map(str, words)), sys.stdout)
 
 
 def hint(text):
@@ -63,4 +56,11 @@ def hint(text):
 
     """
     if sys.stderr.isatty():
-        tqdm.write(text, file=sys.stderr)
+        _write(text, sys.stderr)
+
+
+def _write(text, file):
+    if 'tqdm' in sys.modules:  # before it is imported, which takes time, there is no bar to pass
+        sys.modules['tqdm'].tqdm.write(text, file=file)
+    else:
+        print(text, file=file)
