@@ -1,6 +1,7 @@
 """Contestants of ``throughput.py`` as processes of their own."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -50,7 +51,10 @@ class Worker:
 
 
 def run_whole(command, threads, turns=0):
-    """Runs a whole command and returns its wall time in seconds and its peak memory in MiB."""
+    """Runs a whole command and returns its wall time in seconds and its peak memory in MiB.
+
+    Windows does not tell the memory of a process that has ended: there it is NaN.
+    """
     start = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -61,7 +65,12 @@ def run_whole(command, threads, turns=0):
     )
     process.stdin.write(b'60000\n' * turns)
     process.stdin.close()
-    _, status, usage = os.wait4(process.pid, 0)
+    if os.name == 'nt':
+        status, peak = process.wait(), math.nan
+    else:
+        _, status, usage = os.wait4(process.pid, 0)
+        peak = usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
+    seconds = time.perf_counter() - start
     if status:
         sys.exit(f'{command} failed')
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    return seconds, peak
