@@ -18,7 +18,8 @@ failed. The rooms, each with one concern:
 - ``speed``: a fast loop; ``adam``: its optimizer; ``graph``, ``backprop``, ``functions``: its graph
 - ``devices``: the CPU or a GPU; ``parallel``: one process; ``multi_node``: many of them;
   ``hosts``: several hosts
-- ``arguments``: the command line; ``streams``: what is printed; ``errors``: a mistake in one line
+- ``arguments``: the command line; ``shell``: commands to paste; ``streams``: what is printed;
+  ``errors``: a mistake in one line
 - ``process``: streams and signals of the process; ``files``: whole files or none
 
 They know nothing of the two scripts and of ``net.py``: they work on the objects they are handed.

@@ -5,13 +5,13 @@ import importlib.util
 import os
 import pickletools
 import re
-import shlex
 import struct
 import warnings
 import zipfile
 
 from chainer_mnist.errors import UserError
 from chainer_mnist.npz import open_npz
+from chainer_mnist.shell import shell_join, this_python
 from chainer_mnist.streams import hint
 
 HDF5 = b'\x89HDF\r\n\x1a\n'
@@ -90,11 +90,10 @@ def unpacked(path):
     """
     if not any(name.endswith('.npy') for _, _, names in os.walk(path) for name in names):
         return None
-    packed = shlex.quote(f'../{os.path.basename(os.path.abspath(path))}.npz')
-    return (
-        'an npz file that was unpacked',
-        f'pack it (cd {shlex.quote(path)} && python -m zipfile -c {packed} *)',
-    )
+    folder = os.path.abspath(path)
+    code = 'import shutil, sys; shutil.make_archive(*sys.argv[1:])'
+    command = shell_join([this_python(), '-c', code, folder, 'zip', folder])
+    return 'an npz file that was unpacked', f'pack it ({command}) and give {folder}.zip'
 
 
 def _kind_of_file(path):

@@ -6,9 +6,9 @@ import os
 import subprocess
 
 from chainer_mnist import files
-from chainer_mnist.arguments import shell_join
 from chainer_mnist.errors import UserError
 from chainer_mnist.parallel import ALONE
+from chainer_mnist.shell import shell_join
 from chainer_mnist.streams import hint
 
 import numpy

@@ -3,8 +3,8 @@
 import os
 
 from chainer_mnist import log, snapshot, trainer
-from chainer_mnist.arguments import this_python
 from chainer_mnist.formats import open_snapshot
+from chainer_mnist.shell import this_python
 from chainer_mnist.streams import say
 
 

@@ -89,7 +89,7 @@ def assert_quiet(done):
 def main(*words, program=train_mnist):
     """Runs a command within this process. Returns its status, and what it printed on each stream.
 
-    The streams take every name, as those of a process do.
+    The streams take every name, as those of a process do. Paths have slashes on Windows too.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8', 'backslashreplace') for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -97,7 +97,7 @@ def main(*words, program=train_mnist):
     printed = []
     for stream in (out, err):
         stream.seek(0)
-        printed.append(stream.read())
+        printed.append(stream.read().replace(os.sep, '/'))
     return (status, *printed)
 
 

@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 
-from chainer_mnist.arguments import expand, this_python
+from chainer_mnist.arguments import expand
+from chainer_mnist.shell import this_python
 
 import pytest
 
