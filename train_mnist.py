@@ -104,11 +104,13 @@ def evaluate(model, x, t):
 
     """
     means = Means(model.xp)
-    lossfun = getattr(model, 'lossfun', F.softmax_cross_entropy)  # an L.Classifier has its own
+    # An L.Classifier has functions of its own
+    lossfun = getattr(model, 'lossfun', F.softmax_cross_entropy)
+    accfun = getattr(model, 'accfun', F.accuracy)
     with evaluation(model) as predictor:
         for i in six.moves.range(0, len(x), TEST_BATCHSIZE):
             y, labels = predictor(x[i : i + TEST_BATCHSIZE]), t[i : i + TEST_BATCHSIZE]
-            means.add(lossfun(y, labels), F.accuracy(y, labels), len(labels))
+            means.add(lossfun(y, labels), accfun(y, labels), len(labels))
     return means
 
 
@@ -141,7 +143,7 @@ def main(argv=None):
     # Load the MNIST dataset
     (x_train, t_train), (x_test, t_test) = data.load()
     # The first call draws the weights: here, on the CPU, so that a seed gives the same everywhere
-    evaluate(model, x_train[:1], t_train[:1])
+    evaluate(model, x_train[:2], t_train[:2])
 
     # Init or resume
     initmodel, resume = find(args, optimizer)
@@ -151,7 +153,7 @@ def main(argv=None):
     if resume:
         say('Load optimizer state from', resume)
         run.load_state(resume, optimizer, weights=not initmodel)
-    model, optimizer = run.set_up(model, optimizer)
+    optimizer = run.set_up(model, optimizer)
     say(f'# seed: {run.seed}')
     x_train, t_train = run.send(x_train, t_train)
     x_test, t_test = run.send(x_test, t_test, share=True)  # of each process, where there are many

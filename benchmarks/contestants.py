@@ -44,6 +44,7 @@ def this_script(unit, gpu=-1):
         order = device.send(np.random.permutation(len(x))[:images])
         batches = (order[i : i + BATCHSIZE] for i in range(0, images, BATCHSIZE))
         with speed.tuned(unit):
+            speed.trust_types()
             return train_mnist.train(model, optimizer, x, t, batches).get()[0]
 
     return train

@@ -56,6 +56,7 @@ class _Sweep:
         self._grads = {}  # by node
         self._heap = []
         self._seen = set()
+        self._without = set()  # nodes that got no gradient
 
     def run(self, node, grad):
         """Visits the functions, the last first, and leaves the gradients in the leaves."""
@@ -137,6 +138,8 @@ class _Sweep:
             for hook in hooks:
                 hook.backward_postprocess(function, data, out_data)
         for x, grads in in_grad.items():
+            if not grads:
+                self._without.add(x)
             for grad in grads:
                 _check_grad_type(function, x, True, grad.raw_array)
                 self._add(x, grad)
@@ -153,6 +156,8 @@ class _Sweep:
             return None
         if node in self._grads:
             return _as_variable(self._grads.pop(node))
+        if node in self._without:
+            return None
         return _backprop_utils._grad_var_from_alive_node(node)
 
 

@@ -82,7 +82,7 @@ def _relu_backward(function, indexes, y, gy):
 
 def _softmax_cross_entropy(function, x, t):
     f = function
-    if f.class_weight is not None or not f.cache_score or f.reduce != 'mean':
+    if f.class_weight is not None or not f.cache_score or f.reduce != 'mean' or not f.normalize:
         return None
     if not (is_float32(x) and t.dtype.kind == 'i' and x.ndim == 2 and t.shape == x.shape[:1]):
         return None
@@ -106,7 +106,7 @@ def _softmax_cross_entropy(function, x, t):
 def _softmax_cross_entropy_backward(function, indexes, y, gy):
     f = function
     x, t = [node._data for node in f.inputs]
-    if not (is_float32(x) and type(t) is numpy.ndarray and indexes == (0,)):
+    if not (is_float32(x) and x.size and type(t) is numpy.ndarray and indexes == (0,)):
         return None
     grad = _SoftmaxCrossEntropyGrad_NoDoubleBackprop(
         f.ignore_label, f.class_weight, f.y, f._coeff, f.soft_target

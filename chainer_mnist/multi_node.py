@@ -86,12 +86,12 @@ class ManyProcesses(OneProcess):
     def gpu(self, gpu):
         return gpu if gpu < 0 else self._communicator.intra_rank
 
-    def bcast(self, *objects):
-        return self._communicator.bcast_obj(objects if self.rank == 0 else None)
+    def bcast(self, content):
+        return self._communicator.bcast_obj(content if self.rank == 0 else None)
 
     def check_same(self, *arrays):
         mine = [array.tobytes() for array in arrays]
-        others = self.rank if mine != list(self.bcast(*mine)) else 0
+        others = self.rank if mine != self.bcast(mine) else 0
         others = self._mpi_comm.allreduce(others, self._mpi.MAX)
         if others:
             raise UserError(
@@ -102,6 +102,11 @@ class ManyProcesses(OneProcess):
 
     def multi_node(self, optimizer):
         return _MultiNodeOptimizer(optimizer, self)
+
+    def batches(self, order, batchsize):
+        if self.rank:  # all have the same random numbers so far, and would have the same dropout
+            numpy.random.seed([numpy.random.randint(2**31), self.rank])
+        return super().batches(order, batchsize)
 
     def mean_grads(self, model, images):
         """Makes of each gradient the mean over the images of all processes.
@@ -119,9 +124,10 @@ class ManyProcesses(OneProcess):
             counts = self._mean_on_cpu(model, counts)
         else:
             self._mpi_comm.Allreduce(self._mpi.IN_PLACE, counts)
-            for param in model.params():
+            for param in {id(param): param for param in model.params()}.values():
                 if param.grad is not None:  # ChainerMN takes the mean over processes
-                    param.grad *= numpy.float32(images * self.size / counts[0])
+                    # In place, an array that is the gradient of two would be scaled twice.
+                    param.grad = param.grad * numpy.float32(images * self.size / counts[0])
             self._communicator.multi_node_mean_grad(model, zero_fill=True)
         came = [signum for signum, count in zip(SIGNALS, counts[1:]) if count]
         self._agreed = came[0] if came else None
@@ -139,8 +145,13 @@ class ManyProcesses(OneProcess):
         counts = sums[ends[-1] :].copy()
         sums /= counts[0]
         for param, grad in zip(params, grads):
-            param.grad = grad.reshape(param.shape)
+            param.grad = grad.reshape(param.shape).astype(param.dtype, copy=False)
         return counts
+
+    def mean_persistent(self, model):
+        import chainermn
+
+        chainermn.extensions.AllreducePersistent(model, self._communicator)()
 
     def sum(self, numbers):
         return self._communicator.allreduce_obj(numbers)
@@ -159,18 +170,37 @@ class ManyProcesses(OneProcess):
 
 
 class _MultiNodeOptimizer:
-    """An optimizer that takes the mean gradient over the images of all processes."""
+    """An optimizer that takes the mean gradient over the images of all processes.
+
+    All but the update is the optimizer's own.
+    """
 
     def __init__(self, optimizer, communicator):
-        self._optimizer = optimizer
-        self._communicator = communicator
+        vars(self).update(_optimizer=optimizer, _communicator=communicator)
 
-    def update(self, model, x, t):
-        model.cleargrads()
-        if len(x):  # in the last mini-batch there may be fewer images than processes
-            model(x, t).backward(loss_scale=self._optimizer._loss_scale)
-        self._communicator.mean_grads(model, len(x))
+    def update(self, lossfun=None, *args, **kwds):
+        """Updates the parameters, as ``chainer.Optimizer.update`` does.
+
+        The first argument of ``lossfun`` tells how many images there are. Without any, all
+        processes count alike, as in ChainerMN.
+        """
+        data = [*args, *kwds.values()]
+        images = len(data[0]) if data and hasattr(data[0], '__len__') else 1
+        target, scale = self._optimizer.target, self._optimizer._loss_scale
+        if lossfun is not None:
+            # In the last mini-batch there may be fewer images than processes.
+            loss = lossfun(*args, **kwds) if images else None
+            target.cleargrads()
+            if loss is not None:
+                loss.backward(loss_scale=scale)
+            del loss
+        for param in target.params() if scale is not None else ():
+            param._loss_scale = scale  # where there was no image, it is that of the update before
+        self._communicator.mean_grads(target, images)
         self._optimizer.update()
 
     def __getattr__(self, name):
         return getattr(self._optimizer, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._optimizer, name, value)

@@ -33,17 +33,17 @@ class OneProcess:
         """
         return gpu
 
-    def bcast(self, *objects):
+    def bcast(self, content):
         """Gives every process what rank 0 has.
 
         Args:
-            objects: What this process has. It can be pickled.
+            content (object): What this process has: arrays, numbers and the like.
 
         Returns:
-            tuple: What rank 0 has.
+            object: What rank 0 has.
 
         """
-        return objects
+        return content
 
     def check_same(self, *arrays):
         """Makes sure that this process has the same data as rank 0.
@@ -96,6 +96,16 @@ class OneProcess:
         whole = batchsize * self.size
         for i in range(0, len(order), whole):
             yield self.share(order[i : i + whole])
+
+    def mean_persistent(self, model):
+        """Makes of each persistent value of a model its mean over the processes.
+
+        Each has normalized its own share of a mini-batch, where the model does so.
+
+        Args:
+            model (chainer.Link): The model.
+
+        """
 
     def sum(self, numbers):
         """Adds up numbers over the processes.

@@ -8,9 +8,7 @@ from chainer_mnist.errors import tell
 from chainer_mnist.log import Log
 from chainer_mnist.process import Interruption
 
-import numpy
 import numpy.random  # NumPy would import it in mid-run, and Cython loses a Ctrl-C meanwhile
-import six
 
 
 class Run:
@@ -42,6 +40,7 @@ class Run:
         if not self._speaks:
             args.initmodel = args.resume = None
         self._log = Log()
+        self._has_begun = False
         self._interruption = Interruption(self._communicator.agree)
 
     def load_state(self, path, optimizer, weights):
@@ -61,24 +60,22 @@ class Run:
             self.seed = seed
 
     def set_up(self, model, optimizer):
-        """Brings the model to its device, and optimizer and seed to what all processes share.
+        """Gives all processes the same model, optimizer and seed, and brings them to the device.
 
         Args:
             model (chainer.Chain): The model, on the CPU.
             optimizer (chainer.Optimizer): The optimizer, set up on it.
 
         Returns:
-            tuple: The model and the optimizer to go on with.
+            chainer.Optimizer: The optimizer to go on with.
 
         """
-        model, optimizer, self.seed = self._communicator.bcast(model, optimizer, self.seed)
-        snapshot.content_of_state(optimizer, self.seed)  # names that clash are found now
+        self.seed = snapshot.share(optimizer, self.seed, self._communicator)
         self._device.use()
         model.to_device(self._device)
         self._model, self._optimizer = model, self._communicator.multi_node(optimizer)
         self._n_epoch = optimizer.epoch + self._args.epoch
-        self._first_update = optimizer.t + 1
-        return model, self._optimizer
+        return self._optimizer
 
     def send(self, x, t, share=False):
         """Sends a data set to the device.
@@ -137,7 +134,7 @@ class Run:
             int: The number of the epoch.
 
         """
-        for epoch in six.moves.range(self._optimizer.epoch + 1, self._n_epoch + 1):
+        for epoch in range(self._optimizer.epoch + 1, self._n_epoch + 1):
             numpy.random.seed([self.seed, epoch])
             yield epoch
 
@@ -152,6 +149,7 @@ class Run:
         """
         with report.progress(epoch, self._n_epoch, images, self.processes) as self._bar:
             yield
+        self._communicator.mean_persistent(self._model)
 
     def watch(self, means):
         """Shows the progress after a mini-batch, and ends the training if a signal has come.
@@ -160,6 +158,8 @@ class Run:
             means (report.Means): The means of the epoch so far.
 
         """
+        self._has_begun = True
+        speed.trust_types()
         self._bar.show(means)
         self._interruption.check()
 
@@ -176,8 +176,8 @@ class Run:
         return means.get(self._communicator)
 
     def is_at_first_iteration(self):
-        """Says whether the last update was the first of the run."""
-        return self._optimizer.t == self._first_update
+        """Says whether no mini-batch has been watched so far."""
+        return not self._has_begun
 
     def save_graph(self):
         """Writes the computational graph of the loss.

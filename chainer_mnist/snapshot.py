@@ -74,6 +74,30 @@ def content_of_state(optimizer, seed):
     return {**state, **weights, 'seed': seed}
 
 
+def share(optimizer, seed, communicator):
+    """Gives optimizer and model of all processes what those of rank 0 keep.
+
+    Args:
+        optimizer (chainer.Optimizer): The optimizer, set up on the model on the CPU.
+        seed (int): The seed of the run in this process.
+        communicator (parallel.OneProcess): The processes.
+
+    Returns:
+        int: The seed in rank 0.
+
+    Raises:
+        UserError: If a parameter has a key that is taken in a training state.
+
+    """
+    content = communicator.bcast(content_of_state(optimizer, seed))
+    if communicator.rank:
+        states = match.states_of(optimizer)
+        kept = {f'{key}/{name}': None for key, first in states.items() for name in first}
+        _load(optimizer.target, content)
+        _load(optimizer, {**kept, **content})
+    return content['seed']
+
+
 def load_model(path, model, units=None):
     """Reads weights into a network.
 

@@ -50,7 +50,7 @@ def test_settings_that_change_in_the_middle(name, value):
     def change(iteration, model, optimizer):
         setattr(chainer.config, name, value if 10 <= iteration < 20 else before)
 
-    before = getattr(chainer.config, name)
+    before = name != 'type_check' and getattr(chainer.config, name)
     with chainer.using_config(name, before):
         assert differences(*both('branch', 'Adam', change)) == []
 
@@ -194,6 +194,37 @@ def test_a_function_that_is_applied_twice():
         return content(x.grad)
 
     assert outcome(True) == outcome(False)
+
+
+class Half(chainer.FunctionNode):
+    """Has no gradient for its second input."""
+
+    def forward(self, inputs):
+        return (inputs[0] + inputs[1],)
+
+    def backward(self, indexes, grad_outputs):
+        return grad_outputs[0], None
+
+
+def test_a_gradient_in_the_middle_that_was_set_by_hand():
+    def outcome(fast):
+        x = chainer.Variable(numpy.ones((2, 4), 'f'))
+        with path(fast):
+            left, right = F.split_axis(x * 2, 2, 1)
+            right.grad = numpy.full((2, 2), 7, 'f')
+            F.sum(Half().apply((left, right))[0]).backward()
+        return content(x.grad)
+
+    assert outcome(True) == outcome(False)
+
+
+def test_a_mini_batch_without_images():
+    x, t = chainer.Variable(numpy.ones((0, 10), 'f')), numpy.ones(0, 'i')
+    for fast in (False, True):
+        with path(fast):
+            loss = F.softmax_cross_entropy(x, t)
+            with pytest.raises(ValueError, match='number of gradients'):
+                loss.backward()
 
 
 def nudged(function):

@@ -1,6 +1,7 @@
 """Runs on several processes, with a real ``mpiexec``."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -155,6 +156,139 @@ def test_processes_give_the_weights_of_one_process(processes, batchsize, net):
     assert_close_runs('one', 'many')
 
 
+LEARNER = """
+import sys
+import train_mnist, net
+import chainer.functions as F, chainer.links as L, numpy
+from chainer import initializers
+
+def each(step):
+    def train(model, optimizer, x, t, batches, watch):
+        means = train_mnist.Means(numpy)
+        for batch in batches:
+            step(model, optimizer, x[batch], t[batch])
+            means.add(model.loss, model.accuracy, len(batch))
+            watch(means)
+        return means
+    train_mnist.train = train
+
+{change}
+sys.exit(train_mnist.main())
+"""
+
+# What a learner may do, and what one process takes.
+CHANGES = {
+    'a rate that falls': """
+def step(model, optimizer, x, t):
+    optimizer.alpha *= 0.9
+    optimizer.update(model, x, t)
+each(step)
+""",
+    'a penalty in the loss': """
+def step(model, optimizer, x, t):
+    def loss(x, t):
+        return model(x, t) + 0.01 * F.sum(model.predictor.l1.W ** 2)
+    optimizer.update(loss, x, t)
+each(step)
+""",
+    'a loss without arguments': """
+each(lambda model, optimizer, x, t: optimizer.update(lambda: model(x, t)))
+""",
+    'an update by hand': """
+def step(model, optimizer, x, t):
+    loss = model(x, t)
+    model.cleargrads()
+    loss.backward()
+    optimizer.update()
+each(step)
+""",
+    'a loss that cannot be pickled': """
+Classifier = L.Classifier
+L.Classifier = lambda predictor: Classifier(
+    predictor, lossfun=lambda y, t: F.softmax_cross_entropy(2 * y, t))
+""",
+    'a layer of float64': """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        with self.init_scope():
+            initial = [make(dtype='d') for make in (initializers.HeNormal, initializers.Zero)]
+            del self.l2
+            self.wide = L.Linear(None, args[0], False, *initial)
+    def forward(self, x):
+        return self.l3(F.cast(self.wide(F.cast(F.relu(self.l1(x)), 'd')), 'f'))
+net.MLP = MLP
+""",
+}
+
+
+def run_changed(change, processes, *words):
+    with open('learner.py', 'w') as file:
+        file.write(LEARNER.replace('{change}', change))
+    many = [MPIEXEC, '-n', str(processes)] if processes > 1 else []
+    words += ('-c', 'naive') if many else ()
+    command = [*many, sys.executable, 'learner.py', '--noplot', *map(str, words)]
+    options = {'capture_output': True, 'text': True, 'timeout': 60}
+    done = subprocess.run(command, env={**os.environ, 'PYTHONPATH': str(CLONE)}, **options)
+    assert (done.returncode, done.stderr) == (0, '')
+    return done.stdout
+
+
+@with_mpi
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
+def test_what_a_learner_changes_gives_the_weights_of_one_process(change):
+    run_changed(change, 1, '-e', 2, '-s', 1, '-b', 100, '-o', 'one')
+    run_changed(change, 2, '-e', 2, '-s', 1, '-b', 50, '-o', 'many')
+    assert_close_runs('one', 'many')
+
+
+@with_mpi
+def test_loss_scaling_where_a_process_has_no_images():
+    change = """
+Adam = train_mnist.Adam
+class Scaled(Adam):
+    def setup(self, model):
+        self.loss_scaling(interval=2)
+        return super().setup(model)
+train_mnist.Adam = Scaled
+"""
+    run_changed(change, 1, '-e', 3, '-s', 1, '-b', 249, '-o', 'one')
+    run_changed(change, 3, '-e', 3, '-s', 1, '-b', 83, '-o', 'many')
+    assert_close_runs('one', 'many')
+
+
+@with_mpi
+def test_each_process_drops_other_units():
+    change = """
+from chainer_mnist import errors
+def step(model, optimizer, x, t):
+    F.dropout(numpy.ones(100, 'f')).array.astype('?').tofile(f'kept{errors.mpi_rank()}')
+    optimizer.update(model, x, t)
+each(step)
+"""
+    run_changed(change, 2, '-e', 1, '-s', 1)
+    first, second = (numpy.fromfile(f'kept{rank}', '?') for rank in range(2))
+    assert 0 < first.sum() < 100
+    assert not numpy.array_equal(first, second)
+
+
+@with_mpi
+def test_batch_normalization_is_saved_as_it_was_evaluated():
+    change = """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        with self.init_scope():
+            self.bn = L.BatchNormalization(args[0])
+    def forward(self, x):
+        return self.l3(F.relu(self.bn(self.l1(x))))
+net.MLP = MLP
+"""
+    run_changed(change, 2, '-e', 2, '-s', 1)
+    printed = run_changed(change + 'import predict\nsys.exit(predict.main(["--json"]))', 1)
+    assert json.loads(printed)['accuracy'] == log_of('result')[-1]['validation/main/accuracy']
+
+
 SPY = """
 import sys
 from chainer_mnist import errors
@@ -185,8 +319,8 @@ def test_each_image_is_used_once_by_one_process(processes, batchsize):
         stdout=subprocess.DEVNULL,
         timeout=60,
     )
-    # Before it trains, each process looks at an image to draw the weights.
-    for phase, looks, (x, _) in zip(('train', 'test'), (0, 1), data.load()):
+    # Before it trains, each process looks at two images to draw the weights.
+    for phase, looks, (x, _) in zip(('train', 'test'), (0, 2), data.load()):
         parts = [
             numpy.fromfile(f'{phase}{rank}', 'f').reshape(-1, 784)[looks:]
             for rank in range(processes)

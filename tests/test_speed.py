@@ -57,6 +57,7 @@ def test_the_loop_gives_chainers_bits_and_chainers_graph(make):
     with threadpoolctl.threadpool_limits(1):
         train('chainer.model', optimizers.Adam())
         with speed.tuned(50):
+            speed.trust_types()
             train('speed.model', speed.Adam())
     assert same('chainer.model', 'speed.model')
     assert graphs[0] == graphs[1]
@@ -65,6 +66,7 @@ def test_the_loop_gives_chainers_bits_and_chainers_graph(make):
 
 def test_chainers_debug_mode_keeps_its_checks():
     with chainer.using_config('debug', True), speed.tuned(50):
+        speed.trust_types()
         with pytest.raises(chainer.utils.type_check.InvalidType):
             F.linear(numpy.zeros((1, 2), 'f'), numpy.zeros((1, 3), 'f'))
         with pytest.raises(RuntimeError, match='NaN'):
@@ -90,6 +92,8 @@ def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
         before = blas_threads()
         with speed.tuned(50):
             assert blas_threads() == {1}
+            assert chainer.config.type_check
+            speed.trust_types()
             assert not chainer.config.type_check
             assert chainer.FunctionNode.apply is not apply
         assert blas_threads() == before
