@@ -8,7 +8,9 @@ from chainer_mnist.errors import UserError
 
 import numpy
 
-# Where it lies in a clone.
+# The variable that names the folder of another data set.
+ROOT = 'CHAINER_DATASET_ROOT'
+# Where MNIST lies in a clone.
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
 # What is read at most: 3 GB as float32.
 MOST_IMAGES = 10**6
@@ -46,7 +48,7 @@ def load():
             the address that Chainer has for MNIST is dead.
 
     """
-    root = os.environ.get('CHAINER_DATASET_ROOT') or DATA
+    root = os.environ.get(ROOT) or DATA
     train_x, train_t, test_x, test_t = _find(root)
     train, train_highest = _load(train_x, train_t)
     test, test_highest = _load(test_x, test_t)
@@ -141,7 +143,7 @@ def _reading(path):
 
 
 def _not_mnist(what):
-    own = os.environ.get('CHAINER_DATASET_ROOT')
+    own = os.environ.get(ROOT)
     return UserError(f'{what}; {FORMATS if own else MEND}')
 
 

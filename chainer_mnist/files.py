@@ -92,28 +92,31 @@ def _remove_unless_open(path):
         os.remove(path)
 
 
-def write(path, content):
-    """Replaces a file as a whole, or not at all. A link is replaced too, and not followed.
+def write(contents):
+    """Replaces files as a whole. Where one cannot be written, as on a full disk, none is replaced.
+
+    A link is replaced too, and not followed.
 
     Args:
-        path (str): The file to write.
-        content (bytes): Its new content.
+        contents (dict): The new content of each file, bytes, by its path.
 
     Raises:
-        UserError: If it cannot be written. What stood at ``path`` stands there still.
+        UserError: If one cannot be written. What stood at its path stands there still.
 
     """
-    temporary = f'{path}.tmp'
     try:
-        with contextlib.suppress(FileNotFoundError):
-            # It is of a killed run; or a link or a pipe, which would be followed.
-            _patiently(os.remove, temporary)
-        with _patiently(open, temporary, 'xb') as file:
-            file.write(content)
-        _patiently(os.replace, temporary, path)
+        for path, content in contents.items():
+            with contextlib.suppress(FileNotFoundError):
+                # It is of a killed run; or a link or a pipe, which would be followed.
+                _patiently(os.remove, f'{path}.tmp')
+            with _patiently(open, f'{path}.tmp', 'xb') as file:
+                file.write(content)
+        for path in contents:
+            _patiently(os.replace, f'{path}.tmp', path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
+        for written in contents:
+            with contextlib.suppress(OSError):
+                os.remove(f'{written}.tmp')
         if isinstance(error, OSError):
             mend = 'make room'
             if _is_refused_by_windows(error):

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 
 from chainer_mnist import snapshot
 from chainer_mnist.errors import UserError
@@ -32,6 +33,8 @@ def find(args, optimizer):
     def check_state(path):
         weights = not initmodel and holds_weights(path, optimizer.target)
         read_state(path, optimizer, weights, args.unit)
+        if not weights and not initmodel:
+            read_model(_beside(path, check_model), optimizer.target, args.unit)
 
     def check_model(path):
         read_model(path, optimizer.target, args.unit)
@@ -66,9 +69,10 @@ def newest(path, check):
             return file
         errors.append(error)
     # What an option mends is closest to what is wanted.
-    for error in errors:
-        if '; add ' in str(error):
-            raise error
+    for closest in ('; add ', ' is a state of another optimizer'):
+        for error in errors:
+            if closest in str(error):
+                raise error
     what, mend = unpacked(path) or ('a folder without a file that fits', 'give a file')
     raise UserError(f'{path} is {what}; {mend}')
 
@@ -76,11 +80,17 @@ def newest(path, check):
 def _newest_first(folder):
     try:
         with os.scandir(folder) as entries:
-            files = [entry for entry in entries if entry.is_file()]
-            times = [(entry.stat().st_mtime_ns, entry.path) for entry in files]
+            ages = [(_age(entry), entry.path) for entry in entries if entry.is_file()]
     except OSError as error:
         raise UserError(f'cannot read {folder}: {error.strerror}; give a file') from None
-    return [path for _, path in sorted(times, reverse=True)]
+    return [path for _, path in sorted(ages, reverse=True)]
+
+
+def _age(entry):
+    """Has the time of change and, since copies are all as old, the numbers in the name."""
+    numbers = [int(digits) for digits in re.findall('[0-9]+', entry.name)]
+    time = entry.stat().st_mtime
+    return time // 2, numbers, time  # some file systems know the time to two seconds
 
 
 def _error(path, check):

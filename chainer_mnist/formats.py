@@ -88,12 +88,15 @@ def unpacked(path):
         tuple: What it is, and what to do, strings; or ``None``.
 
     """
-    if not any(name.endswith('.npy') for _, _, names in os.walk(path) for name in names):
+    names = [name for _, _, names in os.walk(path) for name in names]
+    if not names or not all(name.endswith('.npy') for name in names):
         return None
-    folder = os.path.abspath(path)
+    folder = packed = os.path.abspath(path)
+    while os.path.exists(f'{packed}.zip'):
+        packed += '-packed'
     code = 'import shutil, sys; shutil.make_archive(*sys.argv[1:])'
-    command = shell_join([this_python(), '-c', code, folder, 'zip', folder])
-    return 'an npz file that was unpacked', f'pack it ({command}) and give {folder}.zip'
+    command = shell_join([this_python(), '-c', code, packed, 'zip', folder])
+    return 'an npz file that was unpacked', f'pack it ({command}) and give {packed}.zip'
 
 
 def _kind_of_file(path):

@@ -14,7 +14,7 @@ MOST_PACKED = 100  # how many times the length of the file its arrays may have
 
 
 def main(path):
-    """Reads numbers in the file itself, and no more than it can hold.
+    """Reads numbers and texts in the file itself, and no more than it can hold.
 
     Args:
         path (str): The file.
@@ -29,7 +29,7 @@ def main(path):
         for dataset in datasets:
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
                 continue
-            if dataset.is_virtual or dataset.external or dataset.dtype.kind not in 'biuf':
+            if dataset.is_virtual or dataset.external or dataset.dtype.kind not in 'biufS':
                 continue
             extents = (dataset.shape, dataset.chunks or ())  # a chunk is unpacked as a whole
             size = max(math.prod(extent) for extent in extents) * dataset.dtype.itemsize

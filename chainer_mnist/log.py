@@ -4,7 +4,6 @@ import json
 import os
 import time
 
-from chainer_mnist import files
 from chainer_mnist.errors import UserError
 
 NAME = 'log'
@@ -52,17 +51,14 @@ class Log:
         values = [*train, *test, epoch, iteration, time.perf_counter() - self._begin]
         self.records.append(dict(zip(KEYS, values)))
 
-    def save(self, out):
-        """Writes the log.
+    def content(self):
+        """Makes what the file holds.
 
-        Args:
-            out (str): The directory to write to.
-
-        Raises:
-            UserError: If the file cannot be written.
+        Returns:
+            bytes: JSON.
 
         """
-        files.write(os.path.join(out, NAME), json.dumps(self.records, indent=4).encode())
+        return json.dumps(self.records, indent=4).encode()
 
 
 def load(path):
@@ -83,7 +79,7 @@ def load(path):
     try:
         if not os.path.isfile(path):  # opening a pipe can hang
             raise ValueError('not a file')
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             return parse(file.read())
     except Exception as error:  # whatever another file's content leads to
         reason = str(error).split('\n')[0] or type(error).__name__
@@ -127,12 +123,18 @@ def until(records, epoch, iteration):
         iteration (int): Number of updates that the state has behind it.
 
     Returns:
-        list: The earlier records. A killed run may have written on later epochs.
+        list: The earlier records. A killed run may have written later ones.
 
     """
     if epoch == 0:
         return [record for record in records if record['iteration'] <= iteration]
-    return [record for record in records if record['epoch'] <= epoch]
+    return [record for record in records if _is_until(record, epoch, iteration)]
+
+
+def _is_until(record, epoch, iteration):
+    # There may be several in an epoch, and those of the next one count its predecessor as theirs.
+    at_the_end = record['epoch'] == epoch and record['iteration'] <= iteration
+    return at_the_end or record['epoch'] < epoch
 
 
 def last_epoch(records):

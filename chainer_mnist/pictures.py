@@ -106,4 +106,4 @@ def save_confusion(out, t, answers):
 def _save(figure, path):
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=100, bbox_inches='tight')
-    files.write(path, buffer.getvalue())
+    files.write({path: buffer.getvalue()})

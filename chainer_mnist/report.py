@@ -73,10 +73,10 @@ def check_finite(loss, epoch):
 
     """
     if not math.isfinite(loss):
-        raise UserError(
-            f'the loss is no longer finite in epoch {epoch}; go on from the last good snapshot '
-            '(-r) with another seed (-s)'
-        )
+        mend = 'begin with other weights (-m) or another seed (-s)'
+        if epoch > 1:
+            mend = 'go on from the last good snapshot (-r) with another seed (-s)'
+        raise UserError(f'the loss is no longer finite in epoch {epoch}; {mend}')
 
 
 def progress(*args):
@@ -106,7 +106,7 @@ def save_graph(out, loss):
 
     """
     graph = computational_graph.build_computational_graph([loss])
-    files.write(os.path.join(out, 'graph.dot'), graph.dump().encode())
+    files.write({os.path.join(out, 'graph.dot'): graph.dump().encode()})
 
 
 def draw(what):
@@ -166,4 +166,4 @@ def _draw_graph(out):
         command = shell_join(['dot', '-Tsvg', dot, '-o', svg])
         hint(f'no {svg}: Graphviz is not there or fails; once it works: {command}')
         return
-    files.write(svg, drawn)
+    files.write({svg: drawn})

@@ -2,9 +2,9 @@
 
 import os
 
-from chainer_mnist import log, snapshot, trainer
+from chainer_mnist import data, log, snapshot, trainer
 from chainer_mnist.formats import open_snapshot
-from chainer_mnist.shell import this_python
+from chainer_mnist.shell import this_python, with_variable
 from chainer_mnist.streams import say
 
 
@@ -39,7 +39,7 @@ def load_state(path, optimizer, weights, units):
     records = max(log.until(records, optimizer.epoch, optimizer.t), earlier, key=len)
     if optimizer.epoch == 0 < optimizer.t and not counts:  # plain Chainer does, if it is told to
         optimizer.epoch = log.last_epoch(records)
-        if optimizer.epoch == 0:
+        if not records:
             say('Count epochs from 1: no log beside the state says how many it has behind it')
     return seed, records
 
@@ -62,7 +62,8 @@ def command(parser, args, communicator, seed, left):
     if left < args.epoch:  # it has finished an epoch, and so has written a state
         state = os.path.join(args.out, snapshot.STATE)
         changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
-    return parser.command([*communicator.launcher(), this_python()], args, changes)
+    command = parser.command([*communicator.launcher(), this_python()], args, changes)
+    return with_variable(data.ROOT, command)
 
 
 def _past(path):

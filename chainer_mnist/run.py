@@ -1,11 +1,11 @@
 """What a run has from its beginning to its end: where it writes, its seed, its log and its end."""
 
 import contextlib
+import os
 import secrets
 
-from chainer_mnist import devices, files, multi_node, report, resume, snapshot, speed
+from chainer_mnist import devices, files, log, multi_node, report, resume, snapshot, speed
 from chainer_mnist.errors import tell
-from chainer_mnist.log import Log
 from chainer_mnist.process import Interruption
 
 import numpy.random  # NumPy would import it in mid-run, and Cython loses a Ctrl-C meanwhile
@@ -39,7 +39,7 @@ class Run:
         self._speaks = self._communicator.rank == 0
         if not self._speaks:
             args.initmodel = args.resume = None
-        self._log = Log()
+        self._log = log.Log()
         self._has_begun = False
         self._interruption = Interruption(self._communicator.agree)
 
@@ -118,6 +118,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self._speaks:
                 files.prepare(self._args.out)
+                log.load(os.path.join(self._args.out, log.NAME))  # another's is not written over
                 stack.enter_context(files.lock(self._args.out, self._args.communicator))
             stack.enter_context(self._interruption)
             stack.enter_context(speed.tuned(self._args.unit))
@@ -219,15 +220,14 @@ class Run:
             snapshot.save_model(self._args.out, self._model)
 
     def save_optimizer(self):
-        """Writes log and training state. The other files are never older than the state.
+        """Writes log and training state.
 
         Raises:
             UserError: If a file cannot be written.
 
         """
         if self._speaks:
-            self._log.save(self._args.out)
-            snapshot.save_state(self._args.out, self._optimizer, self.seed)
+            snapshot.save_state(self._args.out, self._optimizer, self.seed, self._log)
 
     def end(self):
         """Says how to go on after a signal, draws the pictures and parts from other processes.

@@ -21,11 +21,19 @@ def shell_join(words):
 
     """
     if os.name != 'nt':
-        return shlex.join(words)
+        return ' '.join(map(_quote, words))
     program, *arguments = words
     # PowerShell runs no program whose name is in quotes from its first letter on.
     start, name = re.fullmatch(r'(.?:?\\+)?(.*)', program, re.S).groups('')
     return ' '.join([start + _windows_quote(name), *map(_windows_quote, arguments)])
+
+
+def _quote(word):
+    encoding = getattr(sys.stderr, 'encoding', None) or 'utf-8'
+    if word.encode(encoding, 'ignore').decode(encoding) == word:
+        return shlex.quote(word)
+    # The terminal cannot show it. So its bytes are spelled, as bash and zsh read them.
+    return "$'" + ''.join(f'\\x{byte:02x}' for byte in os.fsencode(word)) + "'"
 
 
 def _windows_quote(word):
@@ -48,3 +56,20 @@ def this_python():
     except ValueError:  # Windows has no way from one drive to another
         return sys.executable
     return sys.executable if path.startswith(os.pardir) else os.path.join(os.curdir, path)
+
+
+def with_variable(name, command):
+    """Writes a command that finds a variable of the environment as it is here.
+
+    Windows' shells have no way in common to do so. There it has to be set already.
+
+    Args:
+        name (str): The variable.
+        command (str): The command, for a shell.
+
+    Returns:
+        str: The command, with the variable before it if it is set.
+
+    """
+    value = os.environ.get(name)
+    return command if os.name == 'nt' or not value else f'{name}={_quote(value)} {command}'

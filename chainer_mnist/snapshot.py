@@ -7,7 +7,7 @@ A model or an optimizer is filled only when the whole file has proved good.
 import io
 import os
 
-from chainer_mnist import files, match, reading
+from chainer_mnist import files, log, match, reading
 from chainer_mnist.errors import UserError
 
 import numpy
@@ -30,23 +30,28 @@ def save_model(out, model):
 
     """
     weights = match.serialize(reading.predictor(model))
-    _save(os.path.join(out, CLASSIFIER), {match.PREFIX + key: w for key, w in weights.items()})
-    _save(os.path.join(out, PREDICTOR), weights)
+    classifier = _pack({match.PREFIX + key: w for key, w in weights.items()})
+    files.write(
+        {os.path.join(out, CLASSIFIER): classifier, os.path.join(out, PREDICTOR): _pack(weights)}
+    )
 
 
-def save_state(out, optimizer, seed):
-    """Writes all that is needed to go on: optimizer, weights and progress in one file.
+def save_state(out, optimizer, seed, records):
+    """Writes all that is needed to go on: optimizer, weights and progress in one file, and the log.
 
     Args:
         out (str): The directory to write to.
         optimizer (chainer.Optimizer): The optimizer, set up on the model, on any device.
         seed (int): The seed of the run.
+        records (log.Log): The log of the run.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If a file cannot be written. Both are then as they were.
 
     """
-    _save(os.path.join(out, STATE), content_of_state(optimizer, seed))
+    state = _pack(content_of_state(optimizer, seed))
+    # The state comes last: where the run is killed in between, the log is not the older one.
+    files.write({os.path.join(out, log.NAME): records.content(), os.path.join(out, STATE): state})
 
 
 def content_of_state(optimizer, seed):
@@ -143,14 +148,14 @@ def load_state(path, optimizer, weights=True, units=None):
     return seed
 
 
-def _save(path, content):
+def _pack(content):
     buffer = io.BytesIO()  # on a full disk, closing an npz would fail once more
     try:
         # Weights are noise to a compressor: it takes long and saves little.
         serializers.save_npz(buffer, content, compression=False)
     except ValueError:  # zipfile raises it as it closes an archive after memory has run out
         raise MemoryError from None
-    files.write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _load(target, content):

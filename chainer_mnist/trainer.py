@@ -1,6 +1,9 @@
 """Snapshots of Chainer's Trainer: where they keep what a training state keeps."""
 
-MODEL, OPTIMIZER = 'updater/model:main/', 'updater/optimizer:main/'
+import re
+
+# An optimizer and its model have one name there: main, unless the program gave it another.
+OPTIMIZER = re.compile('updater/optimizer:([^/]+)/')
 EPOCH = 'updater/iterator:main/epoch'
 ENDS_EPOCH = 'updater/iterator:main/is_new_epoch'
 LOG = 'extensions/LogReport/_log'
@@ -17,9 +20,11 @@ def keys(names):
         but in a snapshot of the Trainer.
 
     """
+    optimizers = {match[1] for match in map(OPTIMIZER.match, names) if match}
+    main = optimizers.pop() if len(optimizers) == 1 else 'main'
     found = {
         name[len(part) :]: name
-        for part in (MODEL, OPTIMIZER)
+        for part in (f'updater/model:{main}/', f'updater/optimizer:{main}/')
         for name in names
         if name.startswith(part)
     }

@@ -1,14 +1,16 @@
 """The command line: mistakes, names of all kinds, and nonsense."""
 
+import io
 import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 
 from chainer_mnist.arguments import expand
-from chainer_mnist.shell import this_python
+from chainer_mnist.shell import shell_join, this_python
 
 import pytest
 
@@ -82,6 +84,16 @@ def test_the_command_that_goes_on_keeps_the_name(name):
     again = train_mnist.make_parser().parse_args(words)
     assert os.path.normpath(again.out) == name
     assert os.path.normpath(again.resume) == os.path.join(name, 'mlp.state')
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='there is no bash')
+@pytest.mark.parametrize('encoding', ['ascii', 'gbk', 'utf-8'])
+def test_a_command_with_names_that_the_terminal_cannot_show(monkeypatch, encoding):
+    words = ['echo', '\xe9\u4e2d \u20ac', os.fsdecode(b'r\xff'), "it's", 'plain']
+    monkeypatch.setattr(sys, 'stderr', io.TextIOWrapper(io.BytesIO(), encoding))
+    command = shell_join(words).encode(encoding)
+    shown = subprocess.check_output(['bash', '-c', command.decode(encoding)])
+    assert shown == b' '.join(map(os.fsencode, words[1:])) + b'\n'
 
 
 def test_wildcards_that_the_shell_leaves_are_expanded():

@@ -62,14 +62,14 @@ def test_two_runs_at_once_into_one_directory(out):
     assert not os.path.exists('result/.lock')
 
 
-def test_a_full_disk_keeps_the_last_good_files(tmp_path):
+@pytest.mark.parametrize('more', [['-r', 'result/mlp.state'], []], ids=['resumed', 'anew'])
+def test_a_full_disk_keeps_the_last_good_files(tmp_path, more):
     """A limit to the size of files stands in for a disk that is full. It is as real an error."""
     resource = pytest.importorskip('resource')
-    train('-e', 1)
+    train('-e', 2)
     before = content_of(tmp_path / 'result')
     done = run(
-        '-r',
-        'result/mlp.state',
+        *more,
         '--noplot',
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
     )
@@ -79,6 +79,7 @@ def test_a_full_disk_keeps_the_last_good_files(tmp_path):
     )
     after = content_of(tmp_path / 'result')
     assert after['mlp.state'] == before['mlp.state']
+    assert after['log'] == before['log']
     assert not list((tmp_path / 'result').glob('*.tmp'))
     train('-e', 1, '-r', 'result/mlp.state')
 
@@ -108,7 +109,7 @@ def test_what_another_program_has_open_for_a_moment(name):
     code = f'import time; file = open({name!r}); print(flush=True); time.sleep(1)'
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as viewer:
         viewer.stdout.readline()
-        files.write('log', b'new')
+        files.write({'log': b'new'})
     assert pathlib.Path('log').read_text() == 'new'
     assert os.listdir() == ['log']
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from chainer_mnist import finding
 
 import pytest
+from chainer import optimizers, serializers
 
 import predict
 from helpers import main, make_pipe, read, same
@@ -94,7 +95,7 @@ def test_no_model_beside_a_state(plain):
 def age(*names):
     """Sets the times of files, the oldest first."""
     for i, name in enumerate(names):
-        os.utime(name, (10**9 + i, 10**9 + i))
+        os.utime(name, (10**9 + 60 * i, 10**9 + 60 * i))
 
 
 def test_the_newest_snapshot_in_a_folder_of_the_trainer():
@@ -113,6 +114,32 @@ def test_the_newest_snapshot_in_a_folder_of_the_trainer():
     assert printed.startswith('Load model from result/snapshot_iter_15\n')
     _, printed, errors = main('-m', 'result', '--noplot', '--json', program=predict)
     assert (printed[0], errors) == ('{', '')
+
+
+def test_copies_that_are_all_as_old():
+    """As after a download. The numbers in the names then say which is the newest."""
+    make_trainer('result', 3).run()
+    os.rename('result/snapshot_iter_15', 'result/snapshot_iter_100')
+    for name in os.listdir('result'):
+        os.utime(f'result/{name}', (10**9, 10**9))
+    assert 'Load optimizer state from result/snapshot_iter_100\n' in run('-r', 'result')
+
+
+def test_a_state_without_weights_is_passed_over():
+    trainer = make_trainer('result', 2)
+    trainer.run()
+    serializers.save_npz('result/state_iter_10', trainer.updater.get_optimizer('main'))
+    age('result/snapshot_iter_5', 'result/snapshot_iter_10', 'result/state_iter_10')
+    assert 'Load optimizer state from result/snapshot_iter_10\n' in run('-r', 'result')
+
+
+def test_a_folder_of_another_optimizer():
+    make_trainer('result', 1, optimizer=optimizers.AMSGrad()).run()
+    errors = main('-u', UNITS, '-r', 'result')[2]
+    assert errors == (
+        'train_mnist.py: error: result/snapshot_iter_5 is a state of another optimizer (AMSBound '
+        'or AMSGrad), not of Adam; give one of Adam, or set up the other one in train_mnist.py\n'
+    )
 
 
 def test_a_folder_of_this_project_goes_on():

@@ -100,6 +100,26 @@ def test_an_npz_that_was_unpacked_and_the_advice_works(name):
         assert read('result/mlp.model')[key].tobytes() == array.tobytes()
 
 
+def test_the_advice_replaces_no_file():
+    os.mkdir('mlp')
+    numpy.save('mlp/x.npy', numpy.zeros(3))
+    for name in ('mlp.zip', 'mlp-packed.zip'):
+        open(name, 'w').close()
+    errors = main('-m', 'mlp')[2]
+    assert errors.endswith('mlp-packed-packed.zip\n')
+    assert errors.count('mlp-packed-packed') == 2
+
+
+def test_a_folder_with_an_array_somewhere_is_no_unpacked_npz():
+    os.makedirs('data/raw')
+    numpy.save('data/raw/x.npy', numpy.zeros(3))
+    open('data/README', 'w').close()
+    errors = main('-m', 'data')[2]
+    assert (
+        errors == 'train_mnist.py: error: data is a folder without a file that fits; give a file\n'
+    )
+
+
 def test_what_is_none_of_them_is_called_none_of_them():
     contents = [
         b'c\n',

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import predict
-from helpers import main, read
+from helpers import log_of, main, read
 from spoiling import (
     UNITS,
     Files,
@@ -87,9 +87,13 @@ def test_a_state_is_that_of_the_npz(files):
 
 
 def test_a_snapshot_of_the_trainer(files):
+    # Python 2 wrote the log as bytes.
+    with h5py.File('snapshot', 'r+') as file:
+        file['extensions/LogReport/_log'] = numpy.array(b'[{"epoch": 1, "iteration": 5}]')
     status, printed, errors = main('-e', 1, '-u', UNITS, '--noplot', '-r', 'snapshot')
     assert (status, errors) == (0, '')
     assert '\nepoch 2\n' in printed
+    assert [record['epoch'] for record in log_of('result')] == [1, 2]
 
 
 def test_without_h5py_the_line_says_to_install_it(files, monkeypatch):

@@ -96,6 +96,42 @@ def test_only_later_records_are_left_out(trained, counted):
     assert 'Leave out' not in printed
 
 
+def test_records_within_an_epoch(trained):
+    rewrite('result/mlp.state', lambda state: state.update(epoch=numpy.int64(2)))
+    within = [{'epoch': i // 5, 'iteration': i} for i in range(2, 14, 2)]
+    write(within)
+    _, printed = go_on()
+    assert [record['iteration'] for record in log_of('result')] == [2, 4, 6, 8, 10, 15]
+    line = 'Leave out 1 of 6 records in result/log: later than the state\n'
+    assert printed.count(line) == 1
+
+
+def test_a_log_that_has_not_come_to_the_end_of_an_epoch(trained):
+    write([{'epoch': 0, 'iteration': i} for i in (2, 4)])
+    epochs, printed = go_on()
+    assert epochs == [0, 0, 1]
+    assert 'no log' not in printed
+
+
+def test_a_log_from_a_windows_editor(trained):
+    with open('result/log', encoding='utf-8-sig', mode='w') as file:
+        json.dump(trained, file)
+    assert go_on()[0] == [0, 1, 2, 3]
+
+
+def test_a_log_that_is_none_is_not_written_over_by_a_new_run():
+    os.mkdir('result')
+    with open('result/log', 'w') as file:
+        file.write('Monday: sunny')
+    status, printed, errors = main('-e', 1)
+    assert status == 1
+    assert 'epoch 1' not in printed
+    assert errors.startswith('train_mnist.py: error: result/log is not the log of a run (')
+    assert errors.endswith('); move it out of the way\n')
+    with open('result/log') as file:
+        assert file.read() == 'Monday: sunny'
+
+
 def test_pictures_of_records_that_lack_values(trained, monkeypatch):
     pytest.importorskip('matplotlib')
     drawn = []

@@ -460,7 +460,7 @@ def test_a_signal_ends_the_run_in_order(signum, rank, monkeypatch):
     os.kill(process.pid if rank is None else ranks_of(process)[rank], signum)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 128 + signum
-    again = re.findall('train_mnist.py: interrupted; go on with: mpiexec -n 2 (.*)\n', err)
+    again = re.findall(r'train_mnist.py: interrupted; go on with: \S+ mpiexec -n 2 (.*)\n', err)
     assert len(again) == 1
     assert ' -r result/mlp.state -e ' in again[0]
     assert again[0].endswith(' --noplot --communicator naive')

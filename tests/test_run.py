@@ -223,6 +223,18 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_snapshot(tmp_path):
     assert content_of(tmp_path / 'result') == before
 
 
+def test_a_loss_that_is_not_finite_at_once():
+    train('-e', 0)
+    wild = {key: w * numpy.float32(1e30) for key, w in read('result/mlp.model').items()}
+    numpy.savez('wild.npz', **wild)
+    status, _, errors = main('--noplot', '-m', 'wild.npz', '-o', 'new')
+    assert status == 1
+    assert errors == (
+        'train_mnist.py: error: the loss is no longer finite in epoch 1; begin with other weights '
+        '(-m) or another seed (-s)\n'
+    )
+
+
 def test_the_clock_is_set_back(monkeypatch):
     clock = iter(range(10**9, 0, -1000))
     monkeypatch.setattr(time, 'time', lambda: next(clock))

@@ -167,6 +167,19 @@ def test_the_log_comes_out_of_the_snapshot_where_there_is_none_beside_it():
     assert [record['epoch'] for record in log_of('result')] == [0, 1, 2, 3]
 
 
+def test_an_optimizer_of_another_name():
+    make_trainer('result', 2).run()
+    renamed = {
+        key.replace('/model:main/', '/model:mlp/').replace('/optimizer:main/', '/optimizer:mlp/'): w
+        for key, w in read('result/snapshot_iter_10').items()
+    }
+    assert 'updater/optimizer:mlp/t' in renamed
+    numpy.savez('renamed.npz', **renamed)
+    for name in ('renamed.npz', 'result/snapshot_iter_10'):
+        run('-e', 1, '-s', 1, '-r', name, '-o', os.path.basename(name)[0])
+    assert same('r/mlp.state', 's/mlp.state')
+
+
 def test_going_on_from_an_earlier_snapshot_than_the_log():
     make_trainer('result', 3).run()
     records = log_of('result')
