@@ -10,12 +10,11 @@ import json
 import os
 import sys
 
-from chainer_mnist import data, devices, files, reading, report, snapshot
+from chainer_mnist import data, devices, files, limits, reading, report, snapshot
 from chainer_mnist.arguments import ArgumentParser, expand, path, whole_number
 from chainer_mnist.errors import UserError, one_line_errors, print_error
 from chainer_mnist.evaluation import evaluation
 from chainer_mnist.finding import newest
-from chainer_mnist.match import MOST_UNITS
 from chainer_mnist.process import prepare
 from chainer_mnist.streams import say
 
@@ -31,7 +30,7 @@ UNITS = 50  # in each hidden layer, unless the file says otherwise
 BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
-def make_parser(script=__file__):  # python -i forgets it when the script has ended
+def make_parser(script=__file__):  # a default: under python -i, __file__ is gone at a second call
     """Makes the parser of the command line.
 
     Args:
@@ -53,7 +52,7 @@ def make_parser(script=__file__):  # python -i forgets it when the script has en
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
     add('--out', '-o', metavar='DIR', type=path, default='result',
         help='where to write the pictures of the test set (default: %(default)s)')
-    add('--unit', '-u', metavar='N', type=whole_number(1, MOST_UNITS),
+    add('--unit', '-u', metavar='N', type=whole_number(1, limits.UNITS),
         help='units in each hidden layer (default: as many as FILE holds)')
     add('--json', action='store_true',
         help='print JSON')
@@ -81,10 +80,9 @@ def load_predictor(path, unit=None):
     """
     if not os.path.exists(path):
         raise UserError(f'there is no {path}; run train_mnist.py first, or give a model with -m')
-    predictor = make_predictor(unit or UNITS)
     if unit is None:
-        unit = reading.units(path, predictor, UNITS)
-        predictor = predictor if unit == UNITS else make_predictor(unit)
+        unit = reading.units(path, make_predictor(UNITS), UNITS)
+    predictor = make_predictor(unit)
     snapshot.load_model(path, predictor, unit)
     return predictor
 
@@ -116,7 +114,7 @@ def predict(predictor, x):
         numpy.ndarray: The probabilities, float32, of shape (N, 10).
 
     Raises:
-        UserError: If they are no numbers, because the weights are too large.
+        UserError: If they are not finite, because the weights are too large.
 
     """
     cpu = chainer.get_device('@numpy')

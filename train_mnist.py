@@ -11,12 +11,12 @@ python train_mnist.py --help                 all options
 import sys
 import time
 
-from chainer_mnist import data, process, reading, snapshot
+# Before Chainer: it makes Chainer importable
+from chainer_mnist import data, limits, process, snapshot
 from chainer_mnist.arguments import ArgumentParser, path, whole_number
 from chainer_mnist.errors import one_line_errors
 from chainer_mnist.evaluation import evaluation
 from chainer_mnist.finding import find
-from chainer_mnist.match import MOST_UNITS
 from chainer_mnist.parallel import COMMUNICATORS
 from chainer_mnist.report import Means
 from chainer_mnist.run import Run
@@ -34,7 +34,7 @@ N_OUT = 10  # digits
 TEST_BATCHSIZE = 1000  # images in each step of the evaluation; it changes nothing but rounding
 
 
-def make_parser(script=__file__):  # python -i forgets it when the script has ended
+def make_parser(script=__file__):  # a default: under python -i, __file__ is gone at a second call
     """Makes the parser of the command line."""
     parser = ArgumentParser(script, 'Chainer example: MNIST')
     add = parser.add_argument
@@ -43,7 +43,7 @@ def make_parser(script=__file__):  # python -i forgets it when the script has en
         help='start from the weights in FILE')
     add('--batchsize', '-b', metavar='N', type=whole_number(1), default=100,
         help='images in each mini-batch (default: %(default)s)')
-    add('--epoch', '-e', metavar='N', type=whole_number(0, reading.MOST_EPOCHS), default=20,
+    add('--epoch', '-e', metavar='N', type=whole_number(0, limits.EPOCHS), default=20,
         help='sweeps over the training set in this run (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
@@ -51,11 +51,11 @@ def make_parser(script=__file__):  # python -i forgets it when the script has en
         help='where to write (default: %(default)s)')
     add('--resume', '-r', metavar='FILE', type=path,
         help='go on from the training state in FILE')
-    add('--unit', '-u', metavar='N', type=whole_number(1, MOST_UNITS), default=50,
+    add('--unit', '-u', metavar='N', type=whole_number(1, limits.UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
     add('--net', '-n', choices=('classifier', 'trainflag'), default='classifier',
         help='predictor in L.Classifier, or training-flag framework (default: %(default)s)')
-    add('--seed', '-s', metavar='N', type=whole_number(0, reading.MOST_SEED),
+    add('--seed', '-s', metavar='N', type=whole_number(0, limits.SEED),
         help='seed of the weights and of the order of the images (default: drawn and printed)')
     add('--noplot', action='store_true',
         help='write no pictures')
@@ -142,7 +142,8 @@ def main(argv=None):
 
     # Load the MNIST dataset
     (x_train, t_train), (x_test, t_test) = data.load()
-    # The first call draws the weights: here, on the CPU, so that a seed gives the same everywhere
+    # The first call draws the weights: on the CPU, so that a seed gives the same on any device,
+    # and with two images, since a single one fits what no mini-batch fits
     evaluate(model, x_train[:2], t_train[:2])
 
     # Init or resume
@@ -156,7 +157,7 @@ def main(argv=None):
     optimizer = run.set_up(model, optimizer)
     say(f'# seed: {run.seed}')
     x_train, t_train = run.send(x_train, t_train)
-    x_test, t_test = run.send(x_test, t_test, share=True)  # of each process, where there are many
+    x_test, t_test = run.send(x_test, t_test, share=True)  # each process has a share
 
     def watch(means):
         # Write the computational graph, once
@@ -190,7 +191,7 @@ def main(argv=None):
         say('save the optimizer')
         run.save_optimizer()
 
-    del x_train, t_train  # makes room for Matplotlib
+    del x_train, t_train  # 188 MB, which Matplotlib can use
     return run.end()
 
 

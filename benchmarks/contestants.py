@@ -2,7 +2,7 @@
 
 A contestant is a function that takes the number of units and returns a function, which trains on
 so many images, in mini-batches of 100, and returns the mean loss. All train the same network on the
-same images. The first two can do so on a GPU.
+same images. The first two can do so on a GPU, and so can PyTorch's with tensors.
 """
 
 import os
@@ -99,7 +99,7 @@ def adam_in_blocks(alpha, *arrays):
 
 
 def bare_numpy(unit):
-    """The same arithmetic without any framework: the floor."""
+    """The same arithmetic by hand, without any framework."""
     (x, t), _ = data.load()
     random = np.random.RandomState(0)
     sizes = [(784, unit), (unit, unit), (unit, 10)]

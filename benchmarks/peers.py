@@ -16,19 +16,20 @@ def load():
         return npz['x'].astype('f') / 255, npz['y'].astype('i')
 
 
-def torch_parts(unit, fused):
+def torch_parts(unit, fused, gpu):
     """What the three loops on PyTorch share: tensors and a step, which returns the loss."""
     import torch
 
+    device = f'cuda:{gpu}' if gpu >= 0 else 'cpu'
     x, t = load()
-    x, t = torch.from_numpy(x), torch.from_numpy(t).long()
+    x, t = torch.from_numpy(x).to(device), torch.from_numpy(t).long().to(device)
     model = torch.nn.Sequential(
         torch.nn.Linear(784, unit),
         torch.nn.ReLU(),
         torch.nn.Linear(unit, unit),
         torch.nn.ReLU(),
         torch.nn.Linear(unit, 10),
-    )
+    ).to(device)
     optimizer = torch.optim.Adam(model.parameters(), fused=fused)
 
     def step(x, t):
@@ -43,13 +44,13 @@ def torch_parts(unit, fused):
     return torch, x, t, step
 
 
-def torch_tensors(unit, fused=False):
+def torch_tensors(unit, gpu=-1, fused=False):
     """PyTorch, eager, with mini-batches cut from tensors, and its default Adam."""
-    torch, x, t, step = torch_parts(unit, fused)
+    torch, x, t, step = torch_parts(unit, fused, gpu)
 
     def train(images):
-        order = torch.randperm(len(x))[:images]
-        sums = torch.zeros(2)
+        order = torch.randperm(len(x), device=x.device)[:images]
+        sums = torch.zeros(2, device=x.device)
         for batch in order.split(BATCHSIZE):
             sums += step(x[batch], t[batch]) * len(batch)
         return float(sums[0]) / images
@@ -57,14 +58,14 @@ def torch_tensors(unit, fused=False):
     return train
 
 
-def torch_fused(unit):
+def torch_fused(unit, gpu=-1):
     """The same with PyTorch's fused Adam."""
-    return torch_tensors(unit, fused=True)
+    return torch_tensors(unit, gpu, fused=True)
 
 
 def torch_loader(unit):
     """PyTorch, eager, with its DataLoader and its default Adam."""
-    torch, x, t, step = torch_parts(unit, fused=False)
+    torch, x, t, step = torch_parts(unit, fused=False, gpu=-1)
     dataset = torch.utils.data.TensorDataset(x, t)
 
     def train(images):
@@ -132,7 +133,7 @@ def jax_step(unit):
 
 
 def jax_scan(unit):
-    """JAX with a whole epoch as one ``lax.scan``: the compiled limit."""
+    """JAX with a whole epoch as one ``lax.scan``."""
     jax, x, t, state, step = jax_parts(unit)
 
     @functools.partial(jax.jit, donate_argnums=0)

@@ -34,9 +34,11 @@ CONTESTANTS = {
     'torch_tensors': 'PyTorch, tensors',
     'torch_fused': 'PyTorch, tensors, fused Adam',
     'jax_step': 'JAX, a jitted step',
-    'jax_scan': 'JAX, an epoch as a scan (the compiled limit)',
-    'bare_numpy': 'bare NumPy (the floor)',
+    'jax_scan': 'JAX, an epoch as one scan',
+    'bare_numpy': 'bare NumPy, by hand',
 }
+
+ON_GPU = ['this_script', 'tutorial_style', 'torch_tensors', 'torch_fused']
 
 PEERS = ('torch', 'jax')
 
@@ -59,13 +61,12 @@ def work(name, unit, gpu):
 
 def contestants_here(gpu):
     """The contestants that can run: not all can do so on a GPU, or without PyTorch and JAX."""
-    if gpu >= 0:
-        return ['this_script', 'tutorial_style']
-    names = list(CONTESTANTS)
+    names = ON_GPU if gpu >= 0 else list(CONTESTANTS)
     for package in PEERS:
-        if importlib.util.find_spec(package) is None:
+        theirs = [name for name in names if name.startswith(package)]
+        if theirs and importlib.util.find_spec(package) is None:
             print(f'{package} is not installed: its loops are left out (pip install {package})')
-            names = [name for name in names if not name.startswith(package)]
+            names = [name for name in names if name not in theirs]
     return names
 
 

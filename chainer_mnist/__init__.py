@@ -10,8 +10,9 @@ failed. The rooms, each with one concern:
 - ``report``: means, curves and the graph; ``progress``: a bar on the terminal
 - ``snapshot``: what is saved; ``reading``: what is read of it; ``match``: whether it fits;
   ``finding``: which file is meant
-- ``formats``: what a file is; ``npz``, ``hdf5``, ``stored``: how one that nobody vouches for is
-  read; ``trainer``: what Chainer's Trainer calls things
+- ``formats``: what a file is; ``npz``, ``hdf5``, ``hdf5_to_npz``, ``stored``: how one that nobody
+  vouches for is read; ``limits``: what is believed of it
+- ``trainer``: what Chainer's Trainer calls things
 - ``data``: MNIST as arrays; ``arrays``: how the files of data sets that nobody vouches for are read
 - ``images``: a person's image in MNIST's form
 - ``pictures``: curves and answers, drawn; ``evaluation``: a model at work, not in training
@@ -22,7 +23,7 @@ failed. The rooms, each with one concern:
   ``errors``: a mistake in one line
 - ``process``: streams and signals of the process; ``files``: whole files or none
 
-They know nothing of the two scripts and of ``net.py``: they work on the objects they are handed.
+They import neither the two scripts nor ``net.py``. Only what they say to a person names them.
 """
 
 from chainer_mnist import compat

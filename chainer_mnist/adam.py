@@ -156,15 +156,15 @@ def _update(arrays, constants):
         _update_block(*block, *constants)
 
 
-def _update_block(p, g, m, v, alpha_t, beta1, beta2, eps):
-    # m += (1 - beta1) * (g - m)
+def _update_block(p, g, m, v, alpha_t, rate1, rate2, eps):
+    # m += rate1 * (g - m)
     s = g - m
-    s *= beta1
+    s *= rate1
     m += s
-    # v += (1 - beta2) * (g * g - v)
+    # v += rate2 * (g * g - v)
     numpy.multiply(g, g, s)
     s -= v
-    s *= beta2
+    s *= rate2
     v += s
     # p -= alpha_t / (sqrt(v) + eps) * m
     numpy.sqrt(v, s)
@@ -182,11 +182,11 @@ def _blocks(*arrays):
     return [[a[i : i + BLOCK] for a in flat] for i in range(0, flat[0].size, BLOCK)]
 
 
-def _one_pass(p, g, m, v, alpha_t, beta1, beta2, eps):
+def _one_pass(p, g, m, v, alpha_t, rate1, rate2, eps):
     """Does for each element what ``_update_block`` does, one element after the other."""
     for i in range(p.size):
-        m[i] += beta1[()] * (g[i] - m[i])
-        v[i] += beta2[()] * (g[i] * g[i] - v[i])
+        m[i] += rate1[()] * (g[i] - m[i])
+        v[i] += rate2[()] * (g[i] * g[i] - v[i])
         p[i] -= alpha_t[()] / (numpy.sqrt(v[i]) + eps[()]) * m[i]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import glob
+import math
 import os
 import platform
 import sys
@@ -135,25 +136,25 @@ def expand(paths):
     return found
 
 
-def whole_number(least=None, most=None):
+def whole_number(least=-math.inf, most=math.inf):
     """Makes an argparse type for whole numbers.
 
     Args:
-        least (int): The least number that is allowed. ``None`` means that there is no limit.
-        most (int): The greatest number that is allowed. ``None`` means that there is no limit.
+        least (int): The least number that is allowed.
+        most (int): The greatest number that is allowed. Where there is one, there is a least too.
 
     Returns:
         callable: Turns the text of an argument into an int.
 
     """
-    limits = '' if least is None else f' from {least} on'
-    if most is not None:
+    limits = '' if least == -math.inf else f' from {least} on'
+    if most < math.inf:
         limits = f' from {least} to {most}'
 
     def parse(text):
         try:
             number = int(text)
-            if (least is None or least <= number) and (most is None or number <= most):
+            if least <= number <= most:
                 return number
         except ValueError:
             pass

@@ -24,7 +24,7 @@ import numpy
 def mend():
     """Makes ``import chainer`` work. To be called before anything imports Chainer.
 
-    Where Chainer is whole and imported already, all stays as it is but for the defaults.
+    Where Chainer has been imported, its settings come too late: it reads them as it is imported.
     """
     if 'chainer' not in sys.modules:
         # An import of Chainer that has failed leaves half of its modules behind. The next one would

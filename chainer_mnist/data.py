@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+from chainer_mnist import limits
 from chainer_mnist.arrays import IdxArray, NpzArray
 from chainer_mnist.errors import UserError
 
@@ -12,8 +13,6 @@ import numpy
 ROOT = 'CHAINER_DATASET_ROOT'
 # Where MNIST lies in a clone.
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
-# What is read at most: 3 GB as float32.
-MOST_IMAGES = 10**6
 # Images that are read at a time: few enough to stay in the processor's cache.
 PIECE = 200
 
@@ -151,8 +150,8 @@ def _labels(array):
     """Reads labels."""
     if len(array.shape) != 1 or array.dtype.kind not in 'iuf':
         raise ValueError(f'it holds labels of {array.dtype} and shape {array.shape}')
-    if not 0 < array.shape[0] <= MOST_IMAGES:
-        raise ValueError(f'it holds {array.shape[0]} labels, not 1 to {MOST_IMAGES}')
+    if not 0 < array.shape[0] <= limits.IMAGES:
+        raise ValueError(f'it holds {array.shape[0]} labels, not 1 to {limits.IMAGES}')
     [labels] = array.pieces(array.shape[0])
     if not (labels.min() >= 0 and labels.max() <= 9):  # so NaN is no label
         raise ValueError(f'it holds labels from {labels.min()} to {labels.max()}')

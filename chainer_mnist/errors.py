@@ -13,12 +13,13 @@ class UserError(Exception):
         message (str): What it is and how to mend it.
         shared (bool): Whether all processes of a run under MPI meet it, so that one of them says it
             for all.
+        near (int): How near it is to what works. Of several errors, the nearest is said.
 
     """
 
-    def __init__(self, message, shared=False):
+    def __init__(self, message, shared=False, near=0):
         super().__init__(message)
-        self.shared = shared
+        self.shared, self.near = shared, near
 
 
 def mpi_rank():

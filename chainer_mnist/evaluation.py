@@ -2,6 +2,8 @@
 
 import contextlib
 
+from chainer_mnist import match
+
 import chainer
 
 
@@ -19,7 +21,7 @@ def evaluation(model):
         chainer.Chain: The predictor, to be called with images.
 
     """
-    predictor = getattr(model, 'predictor', model)
+    predictor = match.predictor(model)
     flag = getattr(predictor, 'train', None)
     with chainer.using_config('train', False), chainer.no_backprop_mode():
         if flag is not None:

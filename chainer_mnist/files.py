@@ -46,7 +46,7 @@ def lock(out, communicator=None):
 
     Args:
         out (str): The directory.
-        communicator (str): What makes one run of the processes of MPI, or ``None``.
+        communicator (str): The value of ``--communicator``, or ``None``.
 
     Raises:
         UserError: If another run writes to it.
@@ -95,7 +95,8 @@ def _remove_unless_open(path):
 def write(contents):
     """Replaces files as a whole. Where one cannot be written, as on a full disk, none is replaced.
 
-    A link is replaced too, and not followed.
+    Where one cannot be replaced, as on Windows while it is open, those before it are new. A link is
+    replaced too, and not followed.
 
     Args:
         contents (dict): The new content of each file, bytes, by its path.

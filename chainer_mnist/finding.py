@@ -68,11 +68,9 @@ def newest(path, check):
         if error is None:
             return file
         errors.append(error)
-    # What an option mends is closest to what is wanted.
-    for closest in ('; add ', ' is a state of another optimizer'):
-        for error in errors:
-            if closest in str(error):
-                raise error
+    nearest = max(errors, key=lambda error: error.near, default=None)
+    if nearest and nearest.near:
+        raise nearest
     what, mend = unpacked(path) or ('a folder without a file that fits', 'give a file')
     raise UserError(f'{path} is {what}; {mend}')
 

@@ -14,12 +14,12 @@ from chainer_mnist.npz import open_npz
 from chainer_mnist.shell import shell_join, this_python
 from chainer_mnist.streams import hint
 
-HDF5 = b'\x89HDF\r\n\x1a\n'
+HDF5 = (b'\x89HDF\r\n\x1a\n', 'an HDF5 file', 'pip install h5py, and it is read')
 REWRITE = 'write its weights with numpy.savez, under the names that mlp.model has'
 
 # How a file begins, what it then is, and what to do.
 BEGINNINGS = [
-    (HDF5, 'an HDF5 file', 'pip install h5py, and it is read'),
+    HDF5,
     (b'version https://git-lfs', 'a pointer of Git LFS in place of the file', 'run git lfs pull'),
     (b'\x93NUMPY', 'a single array without a name', REWRITE),
     # torch.save, up to PyTorch 1.5: the pickle of a magic number comes first.
@@ -71,7 +71,7 @@ def _open(path):
     if kind is None:
         return open_npz(path)
     what, mend = kind
-    if what == 'an HDF5 file' and importlib.util.find_spec('h5py'):
+    if kind == HDF5[1:] and importlib.util.find_spec('h5py'):
         from chainer_mnist.hdf5 import open_hdf5
 
         return open_hdf5(path)

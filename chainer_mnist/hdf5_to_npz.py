@@ -10,7 +10,7 @@ import sys
 import h5py
 import numpy
 
-MOST_PACKED = 100  # how many times the length of the file its arrays may have
+MOST_PACKED = 100  # as in limits.py, which is not there for a process that runs this file alone
 
 
 def main(path):

@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+from chainer_mnist import limits
 from chainer_mnist.errors import UserError
 
 NAME = 'log'
@@ -18,8 +19,6 @@ KEYS = (
     'iteration',
     'elapsed_time',
 )
-
-MOST = 10**15  # epochs and iterations; a greater number is nonsense
 
 
 class Log:
@@ -59,6 +58,19 @@ class Log:
 
         """
         return json.dumps(self.records, indent=4).encode()
+
+
+def check(out):
+    """Makes sure that nothing else is called like the log, which would be lost.
+
+    Args:
+        out (str): The directory that a log is to be written to.
+
+    Raises:
+        UserError: If it has a file of that name that is no log.
+
+    """
+    load(os.path.join(out, NAME))
 
 
 def load(path):
@@ -108,7 +120,7 @@ def parse(text):
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ValueError('not a list of records')
     for record in records:
-        if not all(0 <= record[key] <= MOST for key in ('epoch', 'iteration')):
+        if not all(0 <= record[key] <= limits.UPDATES for key in ('epoch', 'iteration')):
             raise ValueError('a record of no epoch')
     return records
 

@@ -3,6 +3,7 @@
 import copy
 import inspect
 
+from chainer_mnist import limits
 from chainer_mnist.errors import UserError
 
 import chainer
@@ -11,9 +12,6 @@ from chainer import optimizers, serializers
 
 # What a classifier calls the network that predicts.
 PREFIX = 'predictor/'
-
-# No network has so many units. It keeps nonsense out.
-MOST_UNITS = 10**6
 
 
 def serialize(target):
@@ -30,6 +28,19 @@ def serialize(target):
     serializer = serializers.DictionarySerializer()
     serializer.save(target)
     return dict(sorted(serializer.target.items()))
+
+
+def predictor(model):
+    """Takes the network that predicts out of a classifier.
+
+    Args:
+        model (chainer.Chain): A classifier, or a network that predicts.
+
+    Returns:
+        chainer.Chain: The network that predicts.
+
+    """
+    return getattr(model, 'predictor', model)
 
 
 def arrays_of(link):
@@ -93,7 +104,8 @@ def check_net(stored, keys):
         ('trainflag', [key.removeprefix(PREFIX) for key in keys]),
     ):
         if any(stored.under(key) for key in other):
-            raise UserError(f'{stored.path} is a state of the network {net}; add --net {net}')
+            message = f'{stored.path} is a state of the network {net}; add --net {net}'
+            raise UserError(message, near=2)
     if 't' in stored:
         raise UserError(
             f'{stored.path} is a state of another network ({_layers(stored.keys)}), not of '
@@ -138,7 +150,7 @@ def check_units(stored, arrays, units):
     found = find_units(stored, arrays, units)
     if found is not None:
         raise UserError(
-            f'{stored.path} holds a network of {found} units, not {units}; add -u {found}'
+            f'{stored.path} holds a network of {found} units, not {units}; add -u {found}', near=2
         )
 
 
@@ -166,7 +178,7 @@ def find_units(stored, arrays, units):
                 # It may be a multiple of the units, as after a convolution.
                 found.append(its * units / ours if units and ours % units == 0 else 0)
     # Units are met in more than one place. A single one that differs is damaged.
-    if len(found) > 1 and len(set(found)) == 1 and found[0] in range(1, MOST_UNITS + 1):
+    if len(found) > 1 and len(set(found)) == 1 and found[0] in range(1, limits.UNITS + 1):
         return int(found[0])
     return None
 
@@ -225,7 +237,8 @@ def check_optimizer(stored, states, optimizer):
     name = type(optimizer).__name__
     raise UserError(
         f'{stored.path} is a state of another optimizer{known}, not of {name}; give one of {name}, '
-        'or set up the other one in train_mnist.py'
+        'or set up the other one in train_mnist.py',
+        near=1,
     )
 
 

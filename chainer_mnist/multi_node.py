@@ -18,7 +18,7 @@ def get_communicator(name, gpu):
     Standard output of all processes but rank 0 goes nowhere from here on.
 
     Args:
-        name (str): One of :data:`COMMUNICATORS`, or ``None`` for a run of one process.
+        name (str): One of ``parallel.COMMUNICATORS``, or ``None`` for a run of one process.
         gpu (int): Number of the GPU. A negative number means the CPU.
 
     Returns:

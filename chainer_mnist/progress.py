@@ -20,7 +20,7 @@ class Progress(tqdm):
 
     """
 
-    def __init__(self, epoch, n_epoch, images, processes=1):
+    def __init__(self, epoch, n_epoch, images, processes):
         self._processes = processes
         self._images_after = (n_epoch - epoch) * images
         super().__init__(

@@ -3,18 +3,13 @@
 What is read is looked at as a whole before it is handed out. No model and no optimizer changes.
 """
 
-from chainer_mnist import match
+from chainer_mnist import limits, match
 from chainer_mnist.formats import open_snapshot
 
 import numpy
 
 # Means of squares in the optimizers' states. Beside an m, v is one too.
 SQUARES = {'h', 'ms', 'msdx', 'msg', 'vhat'}
-
-# NumPy takes 32 bits for a seed. The others only keep nonsense out.
-MOST_SEED = 2**32 - 1
-MOST_EPOCHS = 10**9
-MOST_UPDATES = 10**15
 
 
 def read_model(path, model, units):
@@ -32,7 +27,7 @@ def read_model(path, model, units):
         UserError: If the file cannot be read or does not fit.
 
     """
-    like = match.arrays_of(predictor(model))
+    like = match.arrays_of(match.predictor(model))
     with open_snapshot(path) as stored:
         return _weights(stored, like, match.find_prefix(stored, like), units)
 
@@ -56,10 +51,13 @@ def read_state(path, optimizer, weights, units):
     like = match.arrays_of(optimizer.target)
     with open_snapshot(path) as stored:
         match.check_net(stored, like)
-        state = {'t': stored.count('t', MOST_UPDATES), 'epoch': stored.count('epoch', MOST_EPOCHS)}
+        state = {
+            't': stored.count('t', limits.UPDATES),
+            'epoch': stored.count('epoch', limits.EPOCHS),
+        }
         content = _weights(stored, like, '', units) if weights else like
         state.update(_rules(stored, optimizer, content, state['t'], units))
-        seed = stored.count('seed', MOST_SEED) if 'seed' in stored else None
+        seed = stored.count('seed', limits.SEED) if 'seed' in stored else None
     return state, content, seed
 
 
@@ -77,7 +75,7 @@ def holds_weights(path, model):
         UserError: If the file cannot be read, or is a state of another network.
 
     """
-    keys = match.arrays_of(predictor(model))
+    keys = match.arrays_of(match.predictor(model))
     with open_snapshot(path) as stored:
         if any(prefix + key in stored for key in keys for prefix in (match.PREFIX, '')):
             return True
@@ -100,7 +98,7 @@ def units(path, model, units):
         UserError: If the file cannot be read.
 
     """
-    like = match.arrays_of(predictor(model))
+    like = match.arrays_of(match.predictor(model))
     with open_snapshot(path) as stored:
         prefix = match.find_prefix(stored, like)
         arrays = {prefix + key: array for key, array in like.items()}
@@ -111,19 +109,6 @@ def units(path, model, units):
                 stored.array(key)
         stored.casts.clear()  # they are told of when the file is loaded
     return found or units
-
-
-def predictor(model):
-    """Takes the network that predicts out of a classifier.
-
-    Args:
-        model (chainer.Chain): A classifier, or a network that predicts.
-
-    Returns:
-        chainer.Chain: The network that predicts.
-
-    """
-    return getattr(model, 'predictor', model)
 
 
 def _weights(stored, like, prefix, units):
@@ -147,7 +132,7 @@ def _rules(stored, optimizer, weights, updates, units):
     states = match.states_of(optimizer)
     # Up to Chainer v3.2 only the optimizer as a whole counts its updates in a snapshot.
     counts = {
-        key: stored.count(f'{key}/t', MOST_UPDATES) if f'{key}/t' in stored else updates
+        key: stored.count(f'{key}/t', limits.UPDATES) if f'{key}/t' in stored else updates
         for key in states
     }
     # Nothing is kept before the first update, nor of what no call has initialized.

@@ -1,7 +1,6 @@
 """What a run has from its beginning to its end: where it writes, its seed, its log and its end."""
 
 import contextlib
-import os
 import secrets
 
 from chainer_mnist import devices, files, log, multi_node, report, resume, snapshot, speed
@@ -18,8 +17,8 @@ class Run:
 
     Args:
         parser (arguments.ArgumentParser): The parser of the command line.
-        args (argparse.Namespace): Its options. Where another process reads the snapshots, those to
-            read are taken out.
+        args (argparse.Namespace): Its options. Process 0 alone reads snapshots: in the others
+            ``initmodel`` and ``resume`` become ``None``.
 
     Attributes:
         processes (int): Number of processes.
@@ -83,7 +82,7 @@ class Run:
         Args:
             x (numpy.ndarray): Images, float32, of shape (N, 784).
             t (numpy.ndarray): Labels, int32, of shape (N,).
-            share (bool): Whether to send only what this process shares with others, if any.
+            share (bool): Whether to send this process's share of the rows alone.
 
         Returns:
             list: Both, as arrays of the device.
@@ -101,11 +100,12 @@ class Run:
         Args:
             order (numpy.ndarray): Numbers of images, int, of shape (N,).
 
-        Returns:
-            iterable: This process's share of each mini-batch, arrays on the device.
+        Yields:
+            array: This process's share of each mini-batch, numbers of images, on the device.
 
         """
-        return self._communicator.batches(self._device.send(order), self._args.batchsize)
+        yield from self._communicator.batches(self._device.send(order), self._args.batchsize)
+        self._communicator.mean_persistent(self._model)  # the evaluation is next
 
     @contextlib.contextmanager
     def training(self):
@@ -118,7 +118,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self._speaks:
                 files.prepare(self._args.out)
-                log.load(os.path.join(self._args.out, log.NAME))  # another's is not written over
+                log.check(self._args.out)
                 stack.enter_context(files.lock(self._args.out, self._args.communicator))
             stack.enter_context(self._interruption)
             stack.enter_context(speed.tuned(self._args.unit))
@@ -128,8 +128,7 @@ class Run:
     def epochs(self):
         """Counts the epochs. Each has its own random numbers.
 
-        They depend on the seed and the epoch alone, so that a run that goes on from a snapshot
-        takes the images in the order of a run that was not disturbed.
+        They depend on the seed and the epoch alone. So a run that goes on takes the same order.
 
         Yields:
             int: The number of the epoch.
@@ -139,18 +138,19 @@ class Run:
             numpy.random.seed([self.seed, epoch])
             yield epoch
 
-    @contextlib.contextmanager
     def progress(self, epoch, images):
-        """Has a progress bar for an epoch within a ``with`` block.
+        """Makes a progress bar for an epoch.
 
         Args:
             epoch (int): The number of the epoch.
             images (int): Number of images in it.
 
+        Returns:
+            progress.Progress: The bar, for a ``with`` block.
+
         """
-        with report.progress(epoch, self._n_epoch, images, self.processes) as self._bar:
-            yield
-        self._communicator.mean_persistent(self._model)
+        self._bar = report.progress(epoch, self._n_epoch, images, self.processes)
+        return self._bar
 
     def watch(self, means):
         """Shows the progress after a mini-batch, and ends the training if a signal has come.

@@ -29,7 +29,7 @@ def save_model(out, model):
         UserError: If a file cannot be written.
 
     """
-    weights = match.serialize(reading.predictor(model))
+    weights = match.serialize(match.predictor(model))
     classifier = _pack({match.PREFIX + key: w for key, w in weights.items()})
     files.write(
         {os.path.join(out, CLASSIFIER): classifier, os.path.join(out, PREDICTOR): _pack(weights)}
@@ -46,7 +46,7 @@ def save_state(out, optimizer, seed, records):
         records (log.Log): The log of the run.
 
     Raises:
-        UserError: If a file cannot be written. Both are then as they were.
+        UserError: If a file cannot be written. The state is then as it was.
 
     """
     state = _pack(content_of_state(optimizer, seed))
@@ -117,10 +117,10 @@ def load_model(path, model, units=None):
         UserError: If the file cannot be read or does not fit. The network is then as it was.
 
     """
-    _load(reading.predictor(model), reading.read_model(path, model, units))
+    _load(match.predictor(model), reading.read_model(path, model, units))
 
 
-def load_state(path, optimizer, weights=True, units=None):
+def load_state(path, optimizer, weights, units=None):
     """Reads the training state into an optimizer and its model.
 
     States by plain Chainer load too. They lack the seed, and those of Chainer v2 count updates

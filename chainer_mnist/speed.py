@@ -46,10 +46,10 @@ def tuned(units):
 
 
 def trust_types():
-    """Leaves out Chainer's checks of types until the end of the ``with`` block.
+    """Leaves out Chainer's checks of types until the end of the block of :func:`tuned`.
 
-    They take longer than the rest of the graph. Every mini-batch has the types of the first, so
-    that one that is through has been checked for all.
+    They take longer than the rest of the graph. Every mini-batch has the types of the first: when
+    that one has been computed, all are checked.
     """
     if not chainer.is_debug():
         chainer.config.type_check = False

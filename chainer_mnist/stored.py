@@ -3,13 +3,10 @@
 import math
 import os
 
-from chainer_mnist import trainer
+from chainer_mnist import limits, trainer
 from chainer_mnist.errors import UserError
 
 import numpy
-
-MOST_TEXT = 2**26  # bytes; NumPy takes four for a character
-MOST_PACKED = 100  # how many times the length of the file an array may have
 
 
 class Stored:
@@ -56,8 +53,8 @@ class Stored:
         shape, dtype = self.header(key)
         if dtype.kind not in 'biuf':
             raise ValueError(f'{key} is not of numbers')
-        # Weights are noise to a compressor: what claims to be far more than the file, lies.
-        if math.prod(shape) * dtype.itemsize > MOST_PACKED * os.path.getsize(self.path):
+        # Weights are noise to a compressor: what claims to be far more than the file lies.
+        if math.prod(shape) * dtype.itemsize > limits.PACKED * os.path.getsize(self.path):
             raise ValueError(f'it is too short for {key} of shape {shape}')
         return self._cast(key, self._found(key), numpy.dtype('f') if dtype.kind == 'f' else dtype)
 
@@ -74,7 +71,7 @@ class Stored:
     def text(self, key):
         """Reads a text."""
         shape, dtype = self.header(key)
-        if shape != () or dtype.kind not in 'SU' or dtype.itemsize > MOST_TEXT:
+        if shape != () or dtype.kind not in 'SU' or dtype.itemsize > limits.TEXT:
             raise ValueError(f'{key} is not a text that can be a log')
         text = self._found(key)[()]
         return text.decode() if dtype.kind == 'S' else str(text)  # Python 2 wrote bytes
