@@ -17,8 +17,8 @@ failed. The rooms, each with one concern:
 - ``images``: a person's image in MNIST's form
 - ``pictures``: curves and answers, drawn; ``evaluation``: a model at work, not in training
 - ``speed``: a fast loop; ``adam``: its optimizer; ``graph``, ``backprop``, ``functions``: its graph
-- ``devices``: the CPU or a GPU; ``parallel``: one process; ``multi_node``: many of them;
-  ``hosts``: several hosts
+- ``devices``: the CPU or a GPU; ``parallel``: one process; ``multi_node``: many of them,
+  ``multi_node_optimizer``: who learn together; ``hosts``: several hosts
 - ``arguments``: the command line; ``shell``: commands to paste; ``streams``: what is printed;
   ``errors``: a mistake in one line
 - ``process``: streams and signals of the process; ``files``: whole files or none

@@ -29,8 +29,8 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__))
 CLONE = os.path.dirname(PACKAGE)
 
 
-def check_code(mpi_comm):
-    """Makes sure that all processes run the same code.
+def check_same(mpi_comm):
+    """Makes sure that all processes run the same code with the same options.
 
     Args:
         mpi_comm (mpi4py.MPI.Comm): All processes. Each has to call this.
@@ -39,6 +39,13 @@ def check_code(mpi_comm):
         UserError: If one does not.
 
     """
+    options = mpi_comm.allgather(sys.argv[1:])
+    for rank, others in enumerate(options):
+        if others != options[0]:
+            raise UserError(
+                f'process {rank} has other options than process 0; give all of them the same',
+                shared=True,
+            )
     mine = {
         os.path.relpath(path, CLONE): _digest(path)
         for path in [getattr(module, '__file__', None) for module in list(sys.modules.values())]

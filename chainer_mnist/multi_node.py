@@ -5,8 +5,10 @@ import signal
 import sys
 
 from chainer_mnist.errors import UserError, mpi_rank
+from chainer_mnist.multi_node_optimizer import MultiNodeOptimizer
 from chainer_mnist.parallel import ALONE, OneProcess
 
+import chainer
 import numpy
 
 SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, n)]
@@ -78,8 +80,8 @@ class ManyProcesses(OneProcess):
         self._mpi_comm = self._communicator.mpi_comm
         self.rank = self._communicator.rank
         self.size = self._communicator.size
-        self._signum = self._agreed = None
-        hosts.check_code(self._mpi_comm)
+        self._signum = self._agreed = self._images = None
+        hosts.check_same(self._mpi_comm)
         several = self._communicator.inter_size > 1
         self._watch = hosts.Watch(self._mpi_comm) if several else None
 
@@ -101,12 +103,33 @@ class ManyProcesses(OneProcess):
             )
 
     def multi_node(self, optimizer):
-        return _MultiNodeOptimizer(optimizer, self)
+        return MultiNodeOptimizer(optimizer, self)
 
     def batches(self, order, batchsize):
         if self.rank:  # all have the same random numbers so far, and would have the same dropout
             numpy.random.seed([numpy.random.randint(2**31), self.rank])
-        return super().batches(order, batchsize)
+        for batch in super().batches(order, batchsize):
+            self._images = len(batch)
+            yield batch
+        self._images = None
+
+    def images(self, data):
+        """Says how many images this process has in the mini-batch under way.
+
+        Args:
+            data (list): What the loss is computed from.
+
+        Returns:
+            int: The number of images. Out of :meth:`batches`, as where they were listed before, it
+            is the length of the first array, or 1 if there is none.
+
+        """
+        if self._images is not None:
+            return self._images
+        arrays = [
+            each for each in data if isinstance(each, chainer.get_array_types()) and each.ndim
+        ]
+        return len(arrays[0]) if arrays else 1
 
     def mean_grads(self, model, images):
         """Makes of each gradient the mean over the images of all processes.
@@ -124,13 +147,14 @@ class ManyProcesses(OneProcess):
             counts = self._mean_on_cpu(model, counts)
         else:
             self._mpi_comm.Allreduce(self._mpi.IN_PLACE, counts)
+            weight = numpy.float32(images * self.size / counts[0])
             for param in {id(param): param for param in model.params()}.values():
-                if param.grad is not None:  # ChainerMN takes the mean over processes
+                if param.grad is not None:
                     # In place, an array that is the gradient of two would be scaled twice.
-                    param.grad = param.grad * numpy.float32(images * self.size / counts[0])
+                    param.grad = param.grad * weight
+            # ChainerMN takes the mean over processes, whatever their images.
             self._communicator.multi_node_mean_grad(model, zero_fill=True)
-        came = [signum for signum, count in zip(SIGNALS, counts[1:]) if count]
-        self._agreed = came[0] if came else None
+        self._agreed = next((signum for signum, n in zip(SIGNALS, counts[1:]) if n), None)
 
     def _mean_on_cpu(self, model, counts):
         params = [param for _, param in sorted(model.namedparams()) if param.array is not None]
@@ -149,9 +173,13 @@ class ManyProcesses(OneProcess):
         return counts
 
     def mean_persistent(self, model):
-        import chainermn
-
-        chainermn.extensions.AllreducePersistent(model, self._communicator)()
+        for _, link in sorted(model.namedlinks()):
+            for name in sorted(link._persistent):
+                value = getattr(link, name)
+                if getattr(value, 'dtype', numpy.dtype(type(value))).kind == 'f':
+                    setattr(link, name, self.sum(value) / self.size)
+                else:
+                    setattr(link, name, self.bcast(value))
 
     def sum(self, numbers):
         return self._communicator.allreduce_obj(numbers)
@@ -167,40 +195,3 @@ class ManyProcesses(OneProcess):
         if self._watch:
             self._watch.end()
         self._mpi.Finalize()
-
-
-class _MultiNodeOptimizer:
-    """An optimizer that takes the mean gradient over the images of all processes.
-
-    All but the update is the optimizer's own.
-    """
-
-    def __init__(self, optimizer, communicator):
-        vars(self).update(_optimizer=optimizer, _communicator=communicator)
-
-    def update(self, lossfun=None, *args, **kwds):
-        """Updates the parameters, as ``chainer.Optimizer.update`` does.
-
-        The first argument of ``lossfun`` tells how many images there are. Without any, all
-        processes count alike, as in ChainerMN.
-        """
-        data = [*args, *kwds.values()]
-        images = len(data[0]) if data and hasattr(data[0], '__len__') else 1
-        target, scale = self._optimizer.target, self._optimizer._loss_scale
-        if lossfun is not None:
-            # In the last mini-batch there may be fewer images than processes.
-            loss = lossfun(*args, **kwds) if images else None
-            target.cleargrads()
-            if loss is not None:
-                loss.backward(loss_scale=scale)
-            del loss
-        for param in target.params() if scale is not None else ():
-            param._loss_scale = scale  # where there was no image, it is that of the update before
-        self._communicator.mean_grads(target, images)
-        self._optimizer.update()
-
-    def __getattr__(self, name):
-        return getattr(self._optimizer, name)
-
-    def __setattr__(self, name, value):
-        setattr(self._optimizer, name, value)

@@ -6,14 +6,16 @@ import signal
 import sys
 import threading
 
+from chainer_mnist.errors import mpi_rank
+
 
 def prepare():
     """Makes standard streams and signals fit for a command.
 
     A standard stream that is closed is replaced by one that leads nowhere. Characters that the
     encoding of standard output lacks are printed as escapes. Ctrl-C and SIGTERM end the process at
-    once, without a traceback: status 130 and 143. Files are replaced as a whole, so that nothing is
-    lost by it. In a session, signals stay what they are.
+    once, without a traceback: status 130 and 143, or by the signal itself under ``mpiexec``. Files
+    are replaced as a whole, so that nothing is lost. In a session, signals stay what they are.
     """
     # In this order each takes its own number, which would else be that of the next file.
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
@@ -22,8 +24,11 @@ def prepare():
     with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
         sys.stdout.reconfigure(errors='backslashreplace')
     if not in_session():
+        # While a process waits for MPI to start, no handler of Python's runs, and mpiexec takes an
+        # end for a failure only where it is by a signal.
+        handler = _end if mpi_rank() is None else signal.SIG_DFL
         for signum in _heeded_signals():
-            signal.signal(signum, _end)
+            signal.signal(signum, handler)
 
 
 def in_session():

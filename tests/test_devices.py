@@ -84,6 +84,7 @@ def test_cpu_and_gpu_agree(gpu, net, batchsize):
     assert words(on_gpu) == words(on_cpu)
     for name in ('mlp.state', 'mlp.model', 'classifier.model'):
         assert_close(f'gpu/{name}', f'cpu/{name}')
+    assert len(read_json('gpu/log')) == len(read_json('cpu/log')) == 3
     for its, expected in zip(read_json('gpu/log'), read_json('cpu/log')):
         for key in ('main/loss', 'validation/main/loss'):
             assert its[key] == pytest.approx(expected[key], rel=TOLERANCE)

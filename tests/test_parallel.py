@@ -160,6 +160,7 @@ LEARNER = """
 import sys
 import train_mnist, net
 import chainer.functions as F, chainer.links as L, numpy
+import chainer
 from chainer import initializers
 
 def each(step):
@@ -222,7 +223,7 @@ net.MLP = MLP
 }
 
 
-def run_changed(change, processes, *words):
+def run_changed(change, processes, *words, status=0, error=''):
     with open('learner.py', 'w') as file:
         file.write(LEARNER.replace('{change}', change))
     many = [MPIEXEC, '-n', str(processes)] if processes > 1 else []
@@ -230,15 +231,16 @@ def run_changed(change, processes, *words):
     command = [*many, sys.executable, 'learner.py', '--noplot', *map(str, words)]
     options = {'capture_output': True, 'text': True, 'timeout': 60}
     done = subprocess.run(command, env={**os.environ, 'PYTHONPATH': str(CLONE)}, **options)
-    assert (done.returncode, done.stderr) == (0, '')
+    assert (done.returncode, done.stderr) == (status, error)
     return done.stdout
 
 
 @with_mpi
 @pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
 def test_what_a_learner_changes_gives_the_weights_of_one_process(change):
-    run_changed(change, 1, '-e', 2, '-s', 1, '-b', 100, '-o', 'one')
-    run_changed(change, 2, '-e', 2, '-s', 1, '-b', 50, '-o', 'many')
+    # 500 = 5 * 90 + 50: the last shares are of 17, 17 and 16 images.
+    run_changed(change, 1, '-e', 2, '-s', 1, '-b', 90, '-o', 'one')
+    run_changed(change, 3, '-e', 2, '-s', 1, '-b', 30, '-o', 'many')
     assert_close_runs('one', 'many')
 
 
@@ -255,6 +257,54 @@ train_mnist.Adam = Scaled
     run_changed(change, 1, '-e', 3, '-s', 1, '-b', 249, '-o', 'one')
     run_changed(change, 3, '-e', 3, '-s', 1, '-b', 83, '-o', 'many')
     assert_close_runs('one', 'many')
+
+
+@with_mpi
+def test_a_layer_that_is_made_in_training_is_refused():
+    change = """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        with self.init_scope():
+            self.late = L.Linear(None, 10)
+    def forward(self, x):
+        y = super().forward(x)
+        return y + self.late(x) if chainer.config.train else y
+net.MLP = MLP
+"""
+    run_changed(change, 1, '-e', 1)
+    message = (
+        'train_mnist.py: error: /predictor/late/W gets its size in training, when each process '
+        'draws its own weights; give its layer the size of its input in net.py\n'
+    )
+    run_changed(change, 2, '-e', 1, status=1, error=message)
+
+
+@with_mpi
+def test_values_that_persist_are_the_same_in_all_processes():
+    change = """
+from chainer_mnist import errors
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        rank = errors.mpi_rank()
+        self.add_persistent('mask', numpy.array([True, False]))
+        self.add_persistent('count', numpy.zeros(2, 'i'))
+        self.add_persistent('mean', 0.0)
+        self.add_persistent('kind', 'MLP')
+    def forward(self, x):
+        if chainer.config.train:
+            self.count += 1 + errors.mpi_rank()
+            self.mean += 1.0 + errors.mpi_rank()
+        else:
+            with open(f'seen{errors.mpi_rank()}', 'w') as file:
+                print(self.mask, self.count, self.mean, self.kind, file=file)
+        return super().forward(x)
+net.MLP = MLP
+"""
+    run_changed(change, 2, '-e', 1, '-b', 50)
+    with open('seen0') as zero, open('seen1') as one:
+        assert zero.read() == one.read() == '[ True False] [5 5] 7.5 MLP\n'
 
 
 @with_mpi
@@ -434,6 +484,38 @@ def wait_for_the_end(pids):
     while any(map(runs, pids)):
         assert time.monotonic() < until, 'a process of the run is left'
         time.sleep(0.05)
+
+
+@with_mpi
+def test_processes_with_other_options():
+    words = list(map(str, command_line('-c', 'naive', '--noplot', '-o', 'out')))
+    many = [MPIEXEC, '-n', '1', *words, '-e', '1', ':', '-n', '1', *words, '-e', '2']
+    done = subprocess.run(many, capture_output=True, text=True, timeout=60)
+    message = 'process 1 has other options than process 0; give all of them the same'
+    assert (done.returncode, done.stderr) == (1, f'train_mnist.py: error: {message}\n')
+    assert not os.path.exists('out')
+
+
+@with_mpi
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_signal_before_mpi_has_started(rank, monkeypatch):
+    """Of a process that ends then, MPI would not hear, and the other would wait for it."""
+    monkeypatch.setenv('PWD_OF_TEST', os.getcwd())
+    with open('early.py', 'w') as file:
+        file.write(f"""
+import os, signal, sys
+from chainer_mnist import errors, process
+import train_mnist
+process.prepare()
+if errors.mpi_rank() == {rank}:
+    os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(train_mnist.main())
+""")
+    command = [MPIEXEC, '-n', '2', sys.executable, 'early.py', '-c', 'naive', '-e', '1']
+    env = {**os.environ, 'PYTHONPATH': str(CLONE)}
+    done = subprocess.run(command, env=env, capture_output=True, timeout=60)
+    assert done.returncode != 0
+    assert not os.path.exists('result')
 
 
 @with_mpi

@@ -41,6 +41,7 @@ def test_curves(epochs, monkeypatch):
         figure, 'savefig', lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k))
     )
     report.save_pictures('.', [record(epoch) for epoch in epochs])
+    assert len(drawn) == 2
     for name, figure in zip(('loss', 'accuracy'), drawn):
         (axes,) = figure.axes
         assert (axes.get_xlabel(), axes.get_ylabel()) == ('epoch', name)

@@ -167,6 +167,7 @@ def test_answers_and_errors(model):
     done = run('-m', model, *paths, encoding='utf-8', env={**os.environ, 'PYTHONUTF8': '1'})
     assert done.returncode == 1
     lines = done.stdout.splitlines()
+    assert len(lines) == len(names)
     for name, line in zip(names, lines):
         assert line.startswith(f'{name}: 7 (probability ')
     errors = done.stderr.splitlines()

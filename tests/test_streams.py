@@ -8,6 +8,10 @@ import pytest
 
 from helpers import command_line, environment, main, read, run, same
 
+with_full_disk = pytest.mark.skipif(
+    os.name == 'nt' or not os.path.exists('/dev/full'), reason='it stands in for a full disk'
+)
+
 
 @pytest.mark.skipif(os.name == 'nt', reason='its shells cannot close a stream')
 @pytest.mark.parametrize('closed', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
@@ -20,7 +24,7 @@ def test_streams_that_are_closed(closed):
     assert same('result/mlp.state', 'b/mlp.state')
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='it stands in for a full disk')
+@with_full_disk
 @pytest.mark.parametrize('words', [['-e', '1'], ['--help'], ['--version']], ids=' '.join)
 def test_a_full_disk_under_standard_output(words):
     with open('/dev/full', 'w') as full:
@@ -36,7 +40,7 @@ def test_a_full_disk_under_standard_output(words):
             assert (again.returncode, again.stderr) == (done.returncode, done.stderr)
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='it stands in for a full disk')
+@with_full_disk
 @pytest.mark.parametrize('unbuffered', [None, '1'])
 def test_a_full_disk_under_standard_error(unbuffered):
     env = environment(PYTHONUNBUFFERED=unbuffered)
