@@ -227,7 +227,8 @@ def test_a_loss_that_is_not_finite_at_once():
     train('-e', 0)
     wild = {key: w * numpy.float32(1e30) for key, w in read('result/mlp.model').items()}
     numpy.savez('wild.npz', **wild)
-    status, _, errors = main('--noplot', '-m', 'wild.npz', '-o', 'new')
+    with numpy.errstate(all='ignore'):
+        status, _, errors = main('--noplot', '-m', 'wild.npz', '-o', 'new')
     assert status == 1
     assert errors == (
         'train_mnist.py: error: the loss is no longer finite in epoch 1; begin with other weights '
