@@ -34,6 +34,7 @@ class MultiNodeOptimizer:
         images = self._communicator.images([*args, *kwds.values()])
         target, scale = self._optimizer.target, self._optimizer._loss_scale
         if lossfun is not None:
+            target.cleargrads()  # their buffer, which is large, can be used again
             # In the last mini-batch there may be fewer images than processes.
             loss = lossfun(*args, **kwds) if images else None
             target.cleargrads()
