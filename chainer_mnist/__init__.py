@@ -9,7 +9,7 @@ failed. The rooms, each with one concern:
 - ``resume``: how it goes on; ``log``: the record of each epoch
 - ``report``: means, curves and the graph; ``progress``: a bar on the terminal
 - ``snapshot``: what is saved; ``reading``: what is read of it; ``match``: whether it fits;
-  ``finding``: which file is meant
+  ``states``: what an optimizer keeps; ``finding``: which file is meant
 - ``formats``: what a file is; ``npz``, ``hdf5``, ``hdf5_to_npz``, ``stored``: how one that nobody
   vouches for is read; ``limits``: what is believed of it
 - ``trainer``: what Chainer's Trainer calls things

@@ -88,8 +88,9 @@ def unpacked(path):
         tuple: What it is, and what to do, strings; or ``None``.
 
     """
-    names = [name for _, _, names in os.walk(path) for name in names]
-    if not names or not all(name.endswith('.npy') for name in names):
+    # The first file of another kind ends it: the folder may be the root of a disk.
+    arrays = (name.endswith('.npy') for _, _, names in os.walk(path) for name in names)
+    if not next(arrays, False) or not all(arrays):
         return None
     folder = packed = os.path.abspath(path)
     while os.path.exists(f'{packed}.zip'):

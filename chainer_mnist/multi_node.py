@@ -1,17 +1,15 @@
 """Several processes, with ChainerMN on MPI. For one process, neither is imported."""
 
 import os
-import signal
 import sys
 
 from chainer_mnist.errors import UserError, mpi_rank
 from chainer_mnist.multi_node_optimizer import MultiNodeOptimizer
 from chainer_mnist.parallel import ALONE, OneProcess
+from chainer_mnist.process import SIGNALS
 
 import chainer
 import numpy
-
-SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, n)]
 
 
 def get_communicator(name, gpu):

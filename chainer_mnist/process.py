@@ -8,6 +8,9 @@ import threading
 
 from chainer_mnist.errors import mpi_rank
 
+# Ctrl-C, SIGTERM and, on Windows, Ctrl-Break and the window's end.
+SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, n)]
+
 
 def prepare():
     """Makes standard streams and signals fit for a command.
@@ -46,14 +49,9 @@ def _end(signum, frame):
 
 
 def _heeded_signals():
-    """Ctrl-C, SIGTERM and, on Windows, Ctrl-Break and the window's end.
-
-    What is ignored, as in a background job of a shell, stays ignored.
-    """
-    names = ('SIGINT', 'SIGTERM', 'SIGBREAK')
-    signums = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    """What is ignored, as in a background job of a shell, stays ignored."""
     # None is a handler that is not Python's, which could not be put back.
-    return [each for each in signums if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    return [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
 
 
 class Interruption:

@@ -5,6 +5,7 @@ What is read is looked at as a whole before it is handed out. No model and no op
 
 from chainer_mnist import limits, match
 from chainer_mnist.formats import open_snapshot
+from chainer_mnist.states import check_optimizer, states_of
 
 import numpy
 
@@ -129,7 +130,7 @@ def _weight(stored, key, array):
 
 def _rules(stored, optimizer, weights, updates, units):
     """Reads what the optimizer keeps of each parameter, after so many updates in all."""
-    states = match.states_of(optimizer)
+    states = states_of(optimizer)
     # Up to Chainer v3.2 only the optimizer as a whole counts its updates in a snapshot.
     counts = {
         key: stored.count(f'{key}/t', limits.UPDATES) if f'{key}/t' in stored else updates
@@ -141,7 +142,7 @@ def _rules(stored, optimizer, weights, updates, units):
         for key, first in states.items()
         if stored.under(key) - {'t'} or (counts[key] and all(a is not None for a in first.values()))
     }
-    match.check_optimizer(stored, kept, optimizer)
+    check_optimizer(stored, kept, optimizer)
     like = {f'{key}/{name}': first for key in kept for name, first in kept[key].items()}
     match.check_units(stored, like, units)
     state = {f'{key}/{name}': None for key, first in states.items() for name in first}

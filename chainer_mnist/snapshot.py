@@ -9,6 +9,7 @@ import os
 
 from chainer_mnist import files, log, match, reading
 from chainer_mnist.errors import UserError
+from chainer_mnist.states import states_of
 
 import numpy
 from chainer import serializers
@@ -96,7 +97,7 @@ def share(optimizer, seed, communicator):
     """
     content = communicator.bcast(content_of_state(optimizer, seed))
     if communicator.rank:
-        states = match.states_of(optimizer)
+        states = states_of(optimizer)
         kept = {f'{key}/{name}': None for key, first in states.items() for name in first}
         _load(optimizer.target, content)
         _load(optimizer, {**kept, **content})
