@@ -1,5 +1,9 @@
 """The networks: a predictor for ``L.Classifier``, and the training-flag framework."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -9,14 +13,9 @@ class MLP(chainer.Chain):
     """A multi-layer perceptron: three fully connected layers with ReLU between them.
 
     It is a predictor: wrap it in ``L.Classifier`` to train it, or call it as it is.
-
-    Args:
-        n_units (int): Number of units in each of the two hidden layers.
-        n_out (int): Number of classes.
-
     """
 
-    def __init__(self, n_units, n_out):
+    def __init__(self, n_units: int, n_out: int) -> None:
         super().__init__()
         with self.init_scope():
             # The size of each layer's input is inferred from the first mini-batch.
@@ -24,15 +23,10 @@ class MLP(chainer.Chain):
             self.l2 = L.Linear(None, n_units)
             self.l3 = L.Linear(None, n_out)
 
-    def forward(self, x):
-        """Computes the score of each class.
+    def forward(self, x: Any) -> chainer.Variable:
+        """Computes the scores (logits) of each class.
 
-        Args:
-            x (array): Images, float32, of shape (N, pixels).
-
-        Returns:
-            chainer.Variable: Scores before softmax, float32, of shape (N, n_out).
-
+        ``x`` holds images, float32, of shape (N, pixels). The scores have shape (N, n_out).
         """
         h1 = F.relu(self.l1(x))
         h2 = F.relu(self.l2(h1))
@@ -42,37 +36,21 @@ class MLP(chainer.Chain):
 class TrainFlagMLP(MLP):
     """The same network in the training-flag framework: one Chain holds loss and prediction.
 
-    Args:
-        n_units (int): Number of units in each of the two hidden layers.
-        n_out (int): Number of classes.
-
-    Attributes:
-        train (bool): What a call computes: the loss (true, the default) or the prediction (false).
-        loss (chainer.Variable): Softmax cross-entropy of the last call in training.
-        accuracy (chainer.Variable): Accuracy of the last call in training.
-
+    A call computes the loss while ``train`` is true, and the prediction while it is false.
+    ``loss`` and ``accuracy`` are those of the last call in training.
     """
 
-    def __init__(self, n_units, n_out):
+    def __init__(self, n_units: int, n_out: int) -> None:
         super().__init__(n_units, n_out)
         self.train = True
         self.loss = None
         self.accuracy = None
 
-    def forward(self, x, t=None):
-        """Computes the loss, or the prediction, as the flag ``train`` says.
+    def forward(self, x: Any, t: Any = None) -> chainer.Variable:
+        """Computes the loss of shape (), or the scores as :class:`MLP`, as the flag ``train`` says.
 
-        Args:
-            x (array): Images, float32, of shape (N, pixels).
-            t (array): Labels, int32, of shape (N,). Needed while ``train`` is true.
-
-        Returns:
-            chainer.Variable: While ``train`` is true, the loss, float32, of shape (). While it is
-            false, the scores of each class, float32, of shape (N, n_out), as :class:`MLP` gives.
-
-        Raises:
-            TypeError: If ``train`` is true and there are no labels.
-
+        ``t`` holds labels, int32, of shape (N,). Raises ``TypeError`` if they are missing in
+        training.
         """
         y = super().forward(x)
         if not self.train:

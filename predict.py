@@ -6,17 +6,21 @@ python predict.py seven.png two.jpg     on images of your own
 python predict.py --help                all options
 """
 
+from __future__ import annotations
+
+import argparse
 import json
 import os
 import sys
+from typing import Any
 
-from chainer_mnist import data, devices, files, limits, reading, report, snapshot
-from chainer_mnist.arguments import ArgumentParser, expand, path, whole_number
-from chainer_mnist.errors import UserError, one_line_errors, print_error
-from chainer_mnist.evaluation import evaluation
-from chainer_mnist.finding import newest
-from chainer_mnist.process import prepare
-from chainer_mnist.streams import say
+from chainer_mnist import constants, plots, snapshots
+from chainer_mnist.cli import ArgumentParser, expand_globs, int_range, path
+from chainer_mnist.console import UserError, one_line_errors, print_error, print_line
+from chainer_mnist.data import load_mnist, read_image
+from chainer_mnist.devices import get_device
+from chainer_mnist.signals import setup_signals
+from chainer_mnist.training import evaluation_mode
 
 import chainer
 import chainer.functions as F
@@ -26,33 +30,24 @@ import net
 
 PROG = 'predict.py'
 N_IN, N_OUT = 784, 10  # pixels and digits
-UNITS = 50  # in each hidden layer, unless the file says otherwise
 BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 
-def make_parser(script=__file__):  # a default: under python -i, __file__ is gone at a second call
-    """Makes the parser of the command line.
-
-    Args:
-        script (str): The path of this script.
-
-    Returns:
-        arguments.ArgumentParser: The parser.
-
-    """
+def make_parser(script: str = __file__) -> ArgumentParser:
+    """Makes the parser of the command line."""
     parser = ArgumentParser(script, 'Uses what train_mnist.py has trained')
     add = parser.add_argument
     # fmt: off
     add('images', metavar='IMAGE', nargs='*', type=path,
         help='image files, with one digit in each (default: the test images of MNIST)')
     add('--initmodel', '-m', metavar='FILE', type=path,
-        default=os.path.join('result', snapshot.PREDICTOR),
+        default=os.path.join('result', snapshots.PREDICTOR),
         help='use the weights in FILE (default: %(default)s)')
-    add('--gpu', '-g', metavar='ID', type=whole_number(), default=-1,
+    add('--gpu', '-g', metavar='ID', type=int_range(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')
     add('--out', '-o', metavar='DIR', type=path, default='result',
         help='where to write the pictures of the test set (default: %(default)s)')
-    add('--unit', '-u', metavar='N', type=whole_number(1, limits.UNITS),
+    add('--unit', '-u', metavar='N', type=int_range(1, constants.MAX_UNITS),
         help='units in each hidden layer (default: as many as FILE holds)')
     add('--json', action='store_true',
         help='print JSON')
@@ -62,165 +57,84 @@ def make_parser(script=__file__):  # a default: under python -i, __file__ is gon
     return parser
 
 
-def load_predictor(path, unit=None):
-    """Loads a trained predictor.
-
-    Args:
-        path (str): A file with the weights of a classifier or of a predictor, or with the state of
-            a training.
-        unit (int): Number of units in each of the two hidden layers. ``None`` means as many as
-            the file holds.
-
-    Returns:
-        net.MLP: The predictor, on the CPU.
-
-    Raises:
-        UserError: If the file cannot be read, or holds another number of units.
-
-    """
-    if not os.path.exists(path):
-        raise UserError(f'there is no {path}; run train_mnist.py first, or give a model with -m')
-    if unit is None:
-        unit = reading.units(path, make_predictor(UNITS), UNITS)
-    predictor = make_predictor(unit)
-    snapshot.load_model(path, predictor, unit)
+def make_predictor(units: int) -> net.MLP:
+    """Makes a predictor that is not trained."""
+    predictor = net.MLP(units, N_OUT)
+    with evaluation_mode(predictor):
+        predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first call draws the weights
     return predictor
 
 
-def make_predictor(unit):
-    """Makes a predictor that has not been trained.
+def predict(predictor: chainer.Chain, images: Any) -> numpy.ndarray:
+    """Computes the probability of each digit, of shape (N, 10).
 
-    Args:
-        unit (int): Number of units in each hidden layer.
-
-    Returns:
-        net.MLP: The predictor, on the CPU.
-
+    The images are float32 from 0 to 1, of shape (784,), on the CPU. Raises ``UserError`` if the
+    probabilities are not finite, because the weights are too large.
     """
-    predictor = net.MLP(unit, N_OUT)
-    with evaluation(predictor):
-        predictor(numpy.zeros((1, N_IN), numpy.float32))  # the first call makes the weights
-    return predictor
-
-
-def predict(predictor, x):
-    """Computes how probable each digit is.
-
-    Args:
-        predictor (chainer.Chain): The predictor, on any device.
-        x (numpy.ndarray): Images, float32 from 0 to 1, of shape (N, 784).
-
-    Returns:
-        numpy.ndarray: The probabilities, float32, of shape (N, 10).
-
-    Raises:
-        UserError: If they are not finite, because the weights are too large.
-
-    """
+    x = numpy.array(images, numpy.float32).reshape(-1, N_IN)
     cpu = chainer.get_device('@numpy')
-    with evaluation(predictor), numpy.errstate(all='ignore'):
-        probabilities = numpy.concatenate(
+    with evaluation_mode(predictor), numpy.errstate(all='ignore'):
+        p = numpy.concatenate(
             [
                 cpu.send(F.softmax(predictor(predictor.device.send(x[i : i + BATCHSIZE]))).array)
-                for i in range(0, len(x), BATCHSIZE)
+                for i in range(0, max(1, len(x)), BATCHSIZE)
             ]
         )
-    if not numpy.isfinite(probabilities).all():
-        raise UserError('the model computes no numbers, but NaN; give another with -m')
-    return probabilities
+    if not numpy.isfinite(p).all():
+        raise UserError('the model predicts NaN; give another one with -m')
+    return p
 
 
-def judge(predictor, args):
-    """Says how many of MNIST's test images the predictor gets wrong, and draws what it does.
-
-    Without Matplotlib there is a hint in place of the pictures.
-
-    Args:
-        predictor (chainer.Chain): The predictor, on any device.
-        args (argparse.Namespace): The arguments of the command line.
-
-    Raises:
-        UserError: If MNIST cannot be read or a picture cannot be written.
-
-    """
-    _, (x, t) = data.load()
-    if not args.noplot:
-        files.prepare(args.out)
-    probabilities = predict(predictor, x)
-    answers = probabilities.argmax(axis=1)
-    images, right = len(t), int((answers == t).sum())
-    result = {'images': images, 'wrong': images - right, 'accuracy': right / images}
+def evaluate_test_set(predictor: chainer.Chain, args: argparse.Namespace) -> int:
+    """Prints how many of MNIST's test images are misclassified, and draws them."""
+    _, (x, t) = load_mnist()
+    p = predict(predictor, x)
+    predicted = p.argmax(axis=1)
+    n, right = len(t), int((predicted == t).sum())
+    result = {'images': n, 'wrong': n - right, 'accuracy': right / n}
     if args.json:
-        say(json.dumps(result))
+        print_line(json.dumps(result))
     else:
-        say('{wrong} of {images} test images are wrong (accuracy {accuracy})'.format(**result))
-
-    def draw(pictures):
-        pictures.save_inference(args.out, x, t, probabilities)
-        pictures.save_confusion(args.out, t, answers)
-
+        message = '{wrong} of {images} test images are misclassified (accuracy {accuracy})'
+        print_line(message.format(**result))
     if not args.noplot:
-        report.draw(draw)
+        plots.save_predictions(args.out, x, t, p)
+    return 0
 
 
-def answer(predictor, args):
-    """Says which digits are in the user's image files. A file that fails does not stop the rest.
-
-    Args:
-        predictor (chainer.Chain): The predictor, on any device.
-        args (argparse.Namespace): The arguments of the command line.
-
-    Returns:
-        int: The exit status: 1 if a file failed, or else 0.
-
-    Raises:
-        UserError: If Pillow is missing.
-
-    """
-    try:
-        from chainer_mnist import images
-    except ImportError:
-        raise UserError('Pillow is not installed; pip install pillow') from None
-    results, status = [], 0
-    for image in expand(args.images):
+def classify_images(predictor: chainer.Chain, args: argparse.Namespace) -> int:
+    """Prints the digit in each of the user's image files. Returns 1 if one failed, or else 0."""
+    status, images = 0, {}
+    for image in expand_globs(args.images):
         try:
-            [probabilities] = predict(predictor, images.read(image)[numpy.newaxis])
+            images[image] = read_image(image)
         except UserError as error:
             print_error(f'{PROG}: error: {error}')
             status = 1
-            continue
-        digit = int(probabilities.argmax())
-        results.append({'file': image, 'digit': digit, 'probability': float(probabilities[digit])})
+    results = []
+    for image, p in zip(images, predict(predictor, list(images.values()))):
+        digit, probability = int(p.argmax()), float(p.max())
+        results.append({'file': image, 'digit': digit, 'probability': probability})
         if not args.json:
-            say(f'{image}: {digit} (probability {probabilities[digit]:.4f})')
+            print_line(f'{image}: {digit} (probability {probability:.4f})')
     if args.json:
-        say(json.dumps(results, indent=4))
+        print_line(json.dumps(results, indent=4))
     return status
 
 
 @one_line_errors(PROG, 'choose a smaller model (-m)')
-def main(argv=None):
-    """Runs the command line.
-
-    Args:
-        argv (list): The arguments, strings. ``None`` takes those of the process.
-
-    Returns:
-        int: The exit status: 0, or 2 for a wrong command line, 141 where nobody reads the output on
-        and 1 for any other error.
-
-    """
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line: ``argv``, or that of the process. Returns the exit status."""
     args = make_parser().parse_args(argv)
-    device = devices.get_device(args.gpu)
-    initmodel = newest(args.initmodel, lambda path: load_predictor(path, args.unit))
-    if initmodel != args.initmodel and not args.json:
-        say('Load model from', initmodel)
-    predictor = load_predictor(initmodel, args.unit)
+    device = get_device(args.gpu)
+    model_path, predictor = snapshots.load_predictor(args.initmodel, make_predictor, args.unit)
+    if model_path != args.initmodel and not args.json:
+        print_line('Load model from', model_path)
     device.use()
     predictor.to_device(device)
-    return answer(predictor, args) if args.images else judge(predictor, args)
+    return (classify_images if args.images else evaluate_test_set)(predictor, args)
 
 
 if __name__ == '__main__':
-    prepare()
+    setup_signals()
     sys.exit(main())

@@ -13,6 +13,8 @@ Chainer's last release is from 2022. Some things that it needs have been removed
   stays off: the same kernels run with every CuPy. ``CHAINER_CUDNN=1`` brings it back.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import types
@@ -21,7 +23,7 @@ import warnings
 import numpy
 
 
-def mend():
+def apply_patches() -> None:
     """Makes ``import chainer`` work. To be called before anything imports Chainer.
 
     Where Chainer has been imported, its settings come too late: it reads them as it is imported.

@@ -1,99 +1,122 @@
-"""Reads npz files that nobody vouches for.
+"""Reads untrusted npz files: never unpickles, and takes no more memory than a file accounts for."""
 
-``chainer.serializers.load_npz`` unpickles what it finds in a file. Here nothing but plain arrays is
-read, and what a member claims to be is looked at before it takes memory.
-"""
+from __future__ import annotations
 
 import contextlib
 import io
 import math
+import os
+import re
 import zipfile
+from collections.abc import Iterator
+from typing import IO
 
-from chainer_mnist.stored import Stored
+from chainer_mnist.console import UserError
 
 import numpy
 
-# What the header of a member may take, in bytes.
-MOST_HEADER = 4096
+MAX_HEADER_SIZE = 4096  # bytes, of each array
+MIN_BUDGET = 16 << 20  # bytes that any file may unpack to
+MAX_COMPRESSION_RATIO = 100  # of a file that unpacks to more
+
+SAVE = 'save the arrays with numpy.savez'
+# How files begin that are no npz files, what they are, and how to fix it.
+MAGIC_NUMBERS = [
+    (rb'\x89HDF', 'an HDF5 file', 'convert it with chainer.serializers.load_hdf5 and save_npz'),
+    (rb'version https://git-lfs', 'a Git LFS pointer', 'run git lfs pull'),
+    (rb'\x93NUMPY', 'a single array', SAVE),
+    (rb'\x80\x02\x8a\nl\xfc|PK\x03\x04.{26}[^/]+/data\.pkl', 'a PyTorch file', SAVE),
+    (rb'\x80[\x02-\x05]|\((dp|lp)|ccopy_reg\n|[]}]q\x00', 'a pickle, which can run code', SAVE),
+    (rb'PK\x03\x04', 'a zip archive, truncated or without arrays', 'use another copy'),
+    (rb'\x89PNG|\xff\xd8\xff|GIF8|.{4}ftyp', 'an image', 'use an npz file'),
+    (rb'\s*<', 'a web page', 'download the file itself'),
+    (rb'\s*[{\[]', 'a JSON file', 'use an npz file'),
+    (rb'[\t\n\r -~]{8}', 'a text file', 'use an npz file'),
+]
 
 
 @contextlib.contextmanager
-def open_npz(path):
-    """Opens an npz file for a ``with`` block.
+def one_line_errors(path: str) -> Iterator[None]:
+    """Makes one ``UserError`` of whatever reading an untrusted file raises in the block."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        lines = str(getattr(error, 'strerror', None) or error).splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise UserError(
+            f'cannot read {path}: {reason}; check the path, or use another copy'
+        ) from None
 
-    Args:
-        path (str): The file.
 
-    Yields:
-        Npz: Its arrays.
+class NpzReader:
+    """The arrays of an npz file, for a ``with`` block.
 
-    Raises:
-        Exception: Whatever zipfile raises if it is none.
-
+    All methods raise ``UserError`` if the file cannot be read, is damaged or is no npz file.
     """
-    with zipfile.ZipFile(path) as archive:
-        yield Npz(path, archive)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with one_line_errors(path):
+            if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe can hang
+                raise ValueError('not a regular file')
+            try:
+                self._archive = zipfile.ZipFile(path)
+            except zipfile.BadZipFile:
+                raise _not_npz(path) from None
+            infos = self._archive.infolist()
+            budget = max(MIN_BUDGET, MAX_COMPRESSION_RATIO * os.path.getsize(path))
+            if sum(info.file_size for info in infos) > budget:
+                raise ValueError("declared size exceeds the file's")
+        self._infos = {i.filename[:-4]: i for i in infos if i.filename.endswith('.npy')}
+        self.names = list(self._infos)
+        if not self.names:
+            raise _not_npz(path)
+
+    def __enter__(self) -> NpzReader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._archive.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def header(self, name: str) -> tuple[tuple[int, ...], numpy.dtype]:
+        """Reads the declared shape and dtype of an array."""
+        with self._open(name) as member:
+            content = io.BytesIO(member.read(MAX_HEADER_SIZE))
+            numpy.lib.format.read_magic(content)
+            # Later versions of the header are for structured arrays, and raise an error here.
+            shape, _, dtype = numpy.lib.format.read_array_header_1_0(content)
+            return shape, dtype
+
+    def read(self, name: str) -> numpy.ndarray:
+        """Reads an array, which must not be of objects, and checks its CRC."""
+        shape, dtype = self.header(name)
+        with self._open(name) as member:
+            if math.prod(shape) * dtype.itemsize > self._infos[name].file_size:
+                raise ValueError(f"declared size of {name} exceeds the file's")
+            array = numpy.lib.format.read_array(member, allow_pickle=False)
+            if member.read(1):
+                raise ValueError(f'trailing data in {name}')
+            return array
+
+    @contextlib.contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        with one_line_errors(self.path):
+            # NumPy uses no other compression, and zipfile does not bound the memory of others.
+            if self._infos[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f'unsupported compression of {name}')
+            with self._archive.open(self._infos[name]) as member:
+                yield member
 
 
-def open_member(archive, name):
-    """Opens an array in an npz file.
-
-    Args:
-        archive (zipfile.ZipFile): The file.
-        name (str): The name of the array.
-
-    Returns:
-        file: Its header and its content. It stays open when the archive is closed.
-
-    Raises:
-        KeyError: If there is none.
-        ValueError: If it is packed in a way that could fill the memory.
-
-    """
-    info = archive.getinfo(f'{name}.npy')
-    # NumPy uses no other compression, and zipfile does not bound the memory that others take.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f'{name} is compressed in a way that NumPy does not use')
-    return archive.open(info)
-
-
-def read_header(content):
-    """Reads what an array claims to be.
-
-    Args:
-        content (file): The beginning of the array, of :data:`MOST_HEADER` bytes or less.
-
-    Returns:
-        tuple: Its shape, whether it is in Fortran's order, and its dtype.
-
-    """
-    if numpy.lib.format.read_magic(content) == (1, 0):
-        return numpy.lib.format.read_array_header_1_0(content)
-    return numpy.lib.format.read_array_header_2_0(content)
-
-
-class Npz(Stored):
-    """The arrays of an npz file."""
-
-    def __init__(self, path, archive):
-        names = [name[: -len('.npy')] for name in archive.namelist() if name.endswith('.npy')]
-        super().__init__(path, names)
-        self._archive = archive
-
-    def _header(self, name):
-        shape, _, dtype = read_header(io.BytesIO(self._read(name, MOST_HEADER)))
-        return shape, dtype
-
-    def _array(self, name, shape, dtype):
-        most = math.prod(shape) * dtype.itemsize + MOST_HEADER
-        # Reading on to the end checks the CRC.
-        content = io.BytesIO(self._read(name, most))
-        array = numpy.lib.format.read_array(content, allow_pickle=False)
-        if content.read():
-            raise ValueError(f'{name} is too long')
-        return array
-
-    def _read(self, name, most):
-        """Reads the bytes of a member, ``most`` of them at most."""
-        with open_member(self._archive, name) as member:
-            return member.read(most)
+def _not_npz(path: str) -> UserError:
+    with open(path, 'rb') as file:
+        head = file.read(64)
+    for magic, what, fix in MAGIC_NUMBERS:
+        if re.match(magic, head, re.DOTALL):
+            return UserError(f'{path} is {what}, not an npz file; {fix}')
+    return UserError(f'{path} is not an npz file; use another file')

@@ -1,20 +1,19 @@
-"""A tiny MNIST, an empty directory for each test, and a Ctrl-C that is heeded."""
+"""A tiny MNIST, an empty directory for each test, and models that many tests share."""
 
 import os
 import shutil
 import signal
-import subprocess
 
-# There is a worker for each core. More threads would be in the way of each other.
+# There is a worker for each core. More threads would slow each other down.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
-from chainer_mnist import data
+from chainer_mnist import data, snapshots
 
 import numpy
 import pytest
 
 import predict
-from helpers import command_line
+from helpers import CLONE, environment, train
 
 # Where a shell has started the tests in the background, Ctrl-C is ignored, and what the tests start
 # would ignore it too.
@@ -35,9 +34,10 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def fresh_directory(tmp_path, tiny, monkeypatch):
-    """Each test stands in an empty directory, with the tiny MNIST."""
+    """Each test runs in an empty directory, with the tiny MNIST. Its processes find the scripts."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('CHAINER_DATASET_ROOT', str(tiny))
+    monkeypatch.setenv(data.ROOT, str(tiny))
+    monkeypatch.setenv('PYTHONPATH', str(CLONE))
 
 
 @pytest.fixture(scope='session')
@@ -48,25 +48,32 @@ def bound_by_permissions():
     if os.geteuid() != 0:
         return []
     if shutil.which('setpriv') is None:
-        pytest.skip('root may write everywhere, and there is no setpriv to hinder it')
+        pytest.skip('root may write everywhere, and there is no setpriv to prevent it')
     return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
 
 
 @pytest.fixture(scope='session')
 def whole_mnist():
     """The environment for processes that use the whole MNIST."""
-    return {k: v for k, v in os.environ.items() if k != 'CHAINER_DATASET_ROOT'}
+    return environment(**{data.ROOT: None})
 
 
 @pytest.fixture(scope='session')
-def model(tmp_path_factory, whole_mnist):
-    """The path of a model that has seen the whole MNIST once."""
+def trained(tmp_path_factory):
+    """The directory of a run of one epoch on the whole MNIST, and what it printed."""
     out = tmp_path_factory.mktemp('trained')
-    words = command_line('-e', 1, '-s', 0, '-o', out, '--noplot')
-    subprocess.run(words, env=whole_mnist, check=True, capture_output=True)
-    return str(out / 'mlp.model')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(data.ROOT, raising=False)
+        return out, train('-e', 1, '-s', 0, '-o', out)
+
+
+@pytest.fixture(scope='session')
+def model(trained):
+    """The path of a model that has seen the whole MNIST once."""
+    return str(trained[0] / snapshots.PREDICTOR)
 
 
 @pytest.fixture(scope='session')
 def predictor(model):
-    return predict.load_predictor(model)
+    """The same model as a chain."""
+    return snapshots.load_predictor(model, predict.make_predictor)[1]

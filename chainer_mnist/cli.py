@@ -1,0 +1,112 @@
+"""The command line: flags, integers and paths, and commands to paste into a shell."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import chainer_mnist
+from chainer_mnist.console import print_error
+from chainer_mnist.signals import is_interactive
+
+import chainer
+import numpy
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """The parser of a script: one-line errors, ``--version``, and commands that can be pasted."""
+
+    def __init__(self, script: str, description: str) -> None:
+        super().__init__(prog=os.path.basename(script), description=description)
+        self._script = script
+        self._fix = f'see {self.prog} --help'
+        self.add_argument(
+            '--version',
+            action='version',
+            version=f'{self.prog} {chainer_mnist.__version__} (Chainer {chainer.__version__}, '
+            f'NumPy {numpy.__version__}, Python {platform.python_version()})',
+            help='print the versions of this script and of what it runs on, and exit',
+        )
+
+    def command(self, launcher: list[str], args: argparse.Namespace, **changes: Any) -> str:
+        """Returns the command line that gives ``args`` but for ``changes``, to paste into a shell.
+
+        A change to ``None`` leaves the option out.
+        """
+        words = [*launcher, sys.argv[0] if self._is_called() else self._script]
+        flags = {action.dest: action.option_strings for action in self._actions}
+        for name, value in {**vars(args), **changes}.items():
+            if value is not None and (name in changes or value != self.get_default(name)):
+                words += [flags[name][0], *([] if value is True else [str(value)])]
+        return shell_join(words)
+
+    def _is_called(self) -> bool:
+        """Whether the command line of the process is this script's, and not a notebook's."""
+        return os.path.basename(sys.argv[0]) == self.prog
+
+    def parse_args(  # type: ignore[override]
+        self, args: list[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parses a command line, by default that of the process. Exits with 2 on an error."""
+        if args is None and is_interactive() and not self._is_called():
+            self._fix = 'the arguments are those of this session: call main([]) to give none'
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Prints a one-line error and exits with status 2."""
+        print_error(f'{self.prog}: error: {message}; {self._fix}', on_all_ranks=True)
+        self.exit(2)
+
+
+def path(text: str) -> str:
+    """The argparse type of a path. One that starts with a dash is written so that it is no flag."""
+    if not text:  # a variable of a shell that is not set
+        raise argparse.ArgumentTypeError('the path is empty')
+    return os.path.join('.', text) if text.startswith('-') else text
+
+
+def int_range(low: float = -math.inf, high: float = math.inf) -> Callable[[str], int]:
+    """Makes the argparse type of an integer between two bounds, both included."""
+    bounds = f' from {low} to {high}' if high < math.inf else f' >= {low}'
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+            if low <= number <= high:
+                return number
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(
+            f'{text!r} must be an integer{"" if low == -math.inf else bounds}'
+        )
+
+    return parse
+
+
+def expand_globs(paths: list[str]) -> list[str]:
+    """Expands ``*`` and ``?``, which Windows' shells leave to the program."""
+    found = []
+    for path in paths:
+        matches = [] if os.path.lexists(path) else sorted(glob.glob(path.replace('[', '[[]')))
+        found += matches or [path]
+    return found
+
+
+def shell_join(words: list[str]) -> str:
+    """Joins words to a command for the shells of this system."""
+    return subprocess.list2cmdline(words) if os.name == 'nt' else shlex.join(words)
+
+
+def python_executable() -> str:
+    """Returns ``python`` where the shell finds this Python so, or else its path."""
+    found = os.path.normcase(shutil.which('python') or '') == os.path.normcase(sys.executable)
+    return 'python' if found else sys.executable

@@ -1,0 +1,7 @@
+"""Upper bounds of numbers on the command line and in files. More is nonsense or an attack."""
+
+MAX_SEED = 2**32 - 1  # NumPy takes 32 bits
+MAX_EPOCHS = 10**9
+MAX_UPDATES = 10**15
+MAX_UNITS = 10**6
+MAX_IMAGES = 10**6  # 3 GB as float32

@@ -1,0 +1,544 @@
+"""Runs on several processes, with a real ``mpiexec``: results, signals, mistakes and failures."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from chainer_mnist import distributed
+from chainer_mnist.data import load_mnist
+
+import numpy
+import pytest
+
+from helpers import (
+    CLONE,
+    command_line,
+    environment,
+    log_of,
+    main,
+    read,
+    run_code,
+    run_command,
+    start_command,
+    train,
+    wait_for,
+)
+
+MPIEXEC = shutil.which('mpiexec', path=os.path.dirname(sys.executable)) or shutil.which('mpiexec')
+
+with_mpi = pytest.mark.skipif(
+    MPIEXEC is None or importlib.util.find_spec('mpi4py') is None,
+    reason='MPI is not installed (pip install -r requirements-mpi.txt)',
+)
+
+
+def mpi_command(processes, *words):
+    return [MPIEXEC, '-n', str(processes), *command_line('-c', 'naive', '--noplot', *words)]
+
+
+def mpi_train(processes, *words):
+    """Trains on several processes without an error. Returns what was printed."""
+    done = run_command(mpi_command(processes, *words))
+    assert (done.returncode, done.stderr) == (0, '')
+    return done.stdout
+
+
+def run_changed(change, processes, *words):
+    """Runs the script with a change of Python code, on one process or on several."""
+    Path('changed.py').write_text(CHANGED.replace('{change}', change))
+    prefix = [MPIEXEC, '-n', str(processes)] if processes > 1 else []
+    words += ('-c', 'naive') if prefix else ()
+    return run_command([*prefix, sys.executable, 'changed.py', '--noplot', *map(str, words)])
+
+
+def assert_close_runs(a, b):
+    """Asserts that two runs are the same except for the rounding of float32."""
+    a_state, b_state = read(f'{a}/mlp.state'), read(f'{b}/mlp.state')
+    assert a_state.keys() == b_state.keys()
+    for key, array in a_state.items():
+        numpy.testing.assert_allclose(array, b_state[key], rtol=1e-4, atol=2e-6, err_msg=key)
+    for one, other in zip(log_of(a), log_of(b)):
+        assert {**one, 'elapsed_time': 0} == pytest.approx({**other, 'elapsed_time': 0}, rel=1e-4)
+    assert len(log_of(a)) == len(log_of(b))
+
+
+# Without MPI
+
+
+def test_a_single_process_imports_no_mpi():
+    code = (
+        'import sys, train_mnist\n'
+        'assert train_mnist.main(["-e", "1", "--noplot"]) == 0\n'
+        'assert not {"mpi4py", "chainermn"} & set(sys.modules)\n'
+    )
+    assert run_code(code).stderr == ''
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 7])
+@pytest.mark.parametrize('images', [1, 2, 6, 7, 100])
+def test_the_shares_of_all_ranks_cover_each_minibatch(size, images):
+    """Their lengths differ by one at most, and their weights in the mean are as their lengths."""
+    comms = [distributed.SingleProcess() for _ in range(size)]
+    for rank, comm in enumerate(comms):
+        comm.rank, comm.size = rank, size
+    order = numpy.arange(images)
+    rounds = [[(mb, comm.weight) for mb in comm.minibatches(order, 2)] for comm in comms]
+    seen = []
+    for shares in zip(*rounds):
+        lengths = numpy.array([len(share) for share, _ in shares])
+        assert lengths.max() - lengths.min() <= 1
+        assert lengths.sum() <= 2 * size
+        numpy.testing.assert_allclose([w for _, w in shares], lengths / lengths.mean())
+        seen += [index for share, _ in shares for index in share]
+    assert sorted(seen) == list(range(images))
+
+
+@pytest.mark.parametrize(
+    ('words', 'rank', 'status', 'message'),
+    [
+        ('-c naive', None, 1, '--communicator naive needs mpiexec; put "mpiexec -n 2" .*'),
+        ('-c pure_nccl', 'PMI_RANK', 1, '--communicator pure_nccl is for GPUs; .* choose naive'),
+        ('-c naive', 'PMI_RANK', 1, r'--communicator naive does not start \(.*\); .*-mpi.txt.*'),
+        ('-c naive', 'OMPI_COMM_WORLD_RANK', 1, r'--communicator naive does not start .*'),
+        ('-c nosuch', 'PMIX_RANK', 2, "argument --communicator/-c: invalid choice: 'nosuch' .*"),
+    ],
+)
+def test_mistakes_that_only_rank_0_prints(words, rank, status, message, monkeypatch):
+    """As launched processes see them, where mpi4py is missing."""
+    for name in [name for name in sys.modules if name.split('.')[0] in ('mpi4py', 'chainermn')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'mpi4py', None)
+    for number in '01' if rank else '0':
+        if rank:
+            monkeypatch.setenv(rank, number)
+        found, printed, errors = main(*words.split())
+        assert (found, printed) == (status, '')
+        assert re.fullmatch(
+            f'train_mnist.py: error: {message}\n' if number == '0' else '', errors
+        )
+    assert os.listdir() == []
+
+
+# Results
+
+
+@with_mpi
+def test_several_processes_print_and_write_what_one_does():
+    lines = mpi_train(3, '-e', 2, '-b', 30, '-s', 1).splitlines()
+    assert lines.pop(3) == '# total Minibatch-size: 90 (processes: 3)'
+    one = train('-e', 2, '-b', 30, '-s', 1, '-o', 'one').splitlines()
+    numbers = r'=[\d.e-]+'
+    assert [re.sub(numbers, '', line) for line in lines] == [re.sub(numbers, '', x) for x in one]
+    assert sorted(os.listdir('result')) == sorted(os.listdir('one'))
+
+
+@with_mpi
+@pytest.mark.parametrize(
+    ('processes', 'batchsize', 'net'),
+    [
+        (2, 50, 'classifier'),  # everything divides
+        (2, 50, 'trainflag'),
+        (3, 19, 'classifier'),  # 500 = 8 * 57 + 44: shares of 15, 15 and 14
+        (3, 83, 'classifier'),  # 500 = 2 * 249 + 2: shares of 1, 1 and 0
+    ],
+)
+def test_several_processes_give_the_weights_of_one(processes, batchsize, net):
+    words = ['-e', 2, '-s', 1, '-n', net]
+    train(*words, '-b', processes * batchsize, '-o', 'one')
+    mpi_train(processes, *words, '-b', batchsize, '-o', 'several')
+    assert_close_runs('one', 'several')
+
+
+CHANGED = """
+import sys
+import train_mnist, net
+import chainer, numpy
+import chainer.functions as F, chainer.links as L
+from chainer import initializers
+from chainer_mnist.console import mpi_rank
+
+def each(step):
+    def train(model, optimizer, x, t, batches, callback):
+        means = train_mnist.RunningMean(numpy)
+        for batch in batches:
+            step(model, optimizer, x[batch], t[batch])
+            means.update(model.loss, model.accuracy, len(batch))
+            callback(means)
+        return means
+    train_mnist.train = train
+
+{change}
+sys.argv[0] = 'train_mnist.py'
+sys.exit(train_mnist.main())
+"""
+
+# What a learner may change, and works on one process.
+CHANGES = {
+    'learning rate decay': """
+def step(model, optimizer, x, t):
+    optimizer.alpha *= 0.9
+    optimizer.update(model, x, t)
+each(step)
+""",
+    'regularization in a loss without arguments': """
+def step(model, optimizer, x, t):
+    optimizer.update(lambda: model(x, t) + 0.01 * F.sum(model.predictor.l1.W ** 2))
+each(step)
+""",
+    'backward called by hand': """
+def step(model, optimizer, x, t):
+    loss = model(x, t)
+    model.cleargrads()
+    loss.backward()
+    optimizer.update()
+each(step)
+""",
+    'loss that cannot be pickled': """
+Classifier = L.Classifier
+L.Classifier = lambda predictor: Classifier(
+    predictor, lossfun=lambda y, t: F.softmax_cross_entropy(2 * y, t))
+""",
+    'layer of float64': """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        with self.init_scope():
+            initial = [make(dtype='d') for make in (initializers.HeNormal, initializers.Zero)]
+            del self.l2
+            self.wide = L.Linear(None, args[0], False, *initial)
+    def forward(self, x):
+        return self.l3(F.cast(self.wide(F.cast(F.relu(self.l1(x)), 'd')), 'f'))
+net.MLP = MLP
+""",
+    'loss scaling': """
+class Adam(train_mnist.Adam):
+    def setup(self, model):
+        self.loss_scaling(interval=2)
+        return super().setup(model)
+train_mnist.Adam = Adam
+""",
+}
+
+
+@with_mpi
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_changed_script_gives_the_weights_of_one_process(change):
+    # 500 = 2 * 249 + 2: shares of 1, 1 and 0. By hand, the loss of no images is the learner's.
+    total = 249 if change in ('loss scaling', 'learning rate decay') else 90
+    for processes, out in ((1, 'one'), (3, 'several')):
+        words = ['-e', 3, '-s', 1, '-b', total // processes, '-o', out]
+        done = run_changed(CHANGES[change], processes, *words)
+        assert (done.returncode, done.stderr) == (0, '')
+    assert_close_runs('one', 'several')
+
+
+@with_mpi
+def test_a_layer_that_gets_its_size_in_training_is_refused():
+    change = """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        with self.init_scope():
+            self.late = L.Linear(None, 10)
+    def forward(self, x):
+        y = super().forward(x)
+        return y + self.late(x) if chainer.config.train else y
+net.MLP = MLP
+"""
+    assert run_changed(change, 1, '-e', 1).returncode == 0
+    done = run_changed(change, 2, '-e', 1)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        'train_mnist.py: error: /predictor/late/W got its size in training, .*; .*net.py\n', done.stderr
+    )
+
+
+@with_mpi
+def test_persistent_values_are_the_same_on_all_ranks():
+    change = """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.add_persistent('mask', numpy.array([True, False]))
+        self.add_persistent('count', numpy.zeros(2, 'i'))
+        self.add_persistent('mean', 0.0)
+        self.add_persistent('kind', 'MLP')
+        self.drops = True
+    def forward(self, x):
+        if chainer.config.train and self.drops and len(x) == 50:
+            self.count += 1 + mpi_rank()
+            self.mean += 1.0 + mpi_rank()
+            F.dropout(numpy.ones(100, 'f')).array.astype('?').tofile(f'kept{mpi_rank()}')
+        elif not chainer.config.train:
+            with open(f'seen{mpi_rank()}', 'w') as file:
+                print(self.mask, self.count, self.mean, self.kind, file=file)
+        return super().forward(x)
+net.MLP = MLP
+"""
+    assert run_changed(change, 2, '-e', 1, '-b', 50).stderr == ''
+    seen = [Path(f'seen{rank}').read_text() for rank in range(2)]
+    assert seen[0] == seen[1]
+    assert re.fullmatch(r'\[ True False\] \[(\d) \1\] 7.5 MLP\n', seen[0])
+    kept = [numpy.fromfile(f'kept{rank}', '?') for rank in range(2)]
+    assert 0 < kept[0].sum() < 100
+    assert not numpy.array_equal(*kept)  # each rank drops other units
+
+
+@with_mpi
+def test_batch_normalization_is_saved_as_it_was_evaluated():
+    change = """
+class MLP(net.MLP):
+    def __init__(self, *args):
+        super().__init__(*args)
+        with self.init_scope():
+            self.bn = L.BatchNormalization(args[0])
+    def forward(self, x):
+        return self.l3(F.relu(self.bn(self.l1(x))))
+net.MLP = MLP
+"""
+    assert run_changed(change, 2, '-e', 2, '-s', 1).stderr == ''
+    done = run_changed(f'{change}import predict\nsys.exit(predict.main(["--json"]))', 1)
+    assert json.loads(done.stdout)['accuracy'] == log_of('result')[-1]['validation/main/accuracy']
+
+
+@with_mpi
+@pytest.mark.parametrize(('processes', 'batchsize'), [(2, 79), (3, 83)])
+def test_each_image_is_used_once_by_one_process(processes, batchsize):
+    change = """
+class Spy(net.MLP):
+    def forward(self, x):
+        if len(x) != 2:  # two images give the layers their sizes
+            phase = 'train' if chainer.config.train else 'test'
+            with open(f'{phase}{mpi_rank()}', 'ab') as file:
+                file.write(x.tobytes())
+        return super().forward(x)
+net.MLP = Spy
+train_mnist.TrainingSession.save_graph = lambda *args: None
+"""
+    assert run_changed(change, processes, '-e', 1, '-b', batchsize).stderr == ''
+    for phase, (x, _) in zip(('train', 'test'), load_mnist()):
+        parts = [numpy.fromfile(f'{phase}{r}', 'f').reshape(-1, 784) for r in range(processes)]
+        assert sorted(map(bytes, numpy.concatenate(parts))) == sorted(map(bytes, x))
+
+
+@with_mpi
+def test_fewer_images_than_processes(tiny, monkeypatch):
+    """A rank that never has an image takes part all the same."""
+    write_mnist('data', tiny, slice(2))
+    monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
+    mpi_train(3, '-e', 3, '-s', 1, '-o', 'several')
+    train('-e', 3, '-s', 1, '-o', 'one')
+    assert_close_runs('one', 'several')
+
+
+def write_mnist(root, tiny, part):
+    """Writes a part of a data set as another data set."""
+    folder = Path(root, 'pfnet/chainer/mnist')
+    folder.mkdir(parents=True)
+    for name in ('train', 'test'):
+        npz = read(tiny / 'pfnet/chainer/mnist' / f'{name}.npz')
+        numpy.savez(folder / f'{name}.npz', x=npz['x'][part], y=npz['y'][part])
+
+
+# Resuming
+
+
+@with_mpi
+@pytest.mark.parametrize(('before', 'after'), [(1, 2), (2, 1)])
+def test_resuming_on_another_number_of_processes(before, after):
+    train('-e', 2, '-b', 60, '-s', 1, '-o', 'whole')
+    for processes, words in ((before, ['-s', 1, '-o', 'a']), (after, ['-r', 'a', '-o', 'b'])):
+        words = ['-e', 1, '-b', 60 // processes, *words]
+        train(*words) if processes == 1 else mpi_train(processes, *words)
+    assert_close_runs('whole', 'b')
+
+
+@with_mpi
+def test_only_rank_0_needs_the_snapshot_and_draws_the_seed():
+    """As on several hosts: the other rank runs in a directory of its own."""
+    train('-e', 1, '-s', 1, '-o', 'a')
+    os.mkdir('elsewhere')
+    words = command_line('-c', 'naive', '-e', 1, '-b', 50, '--noplot', '-m', 'a', '-o', 'b')
+    several = [MPIEXEC, '-n', '1', *words, ':', '-n', '1', '-wdir', os.path.abspath('elsewhere')]
+    printed = run_command([*several, *words]).stdout
+    seed = re.search(r'# seed: (\d+)', printed)[1]
+    train('-e', 1, '-m', 'a', '-s', seed, '-o', 'c')
+    assert_close_runs('b', 'c')
+    assert os.listdir('elsewhere') == []
+
+
+# Mistakes
+
+
+@with_mpi
+@pytest.mark.parametrize(
+    ('words', 'root', 'status', 'message'),
+    [
+        ('-c nosuch', None, 2, 'argument --communicator/-c: .*'),
+        ('-o file', None, 1, 'cannot write to file: .*'),
+        ('-e 1', 'nowhere', 1, '.*MNIST.*'),  # all ranks have this one
+    ],
+)
+def test_mistakes_are_printed_once(words, root, status, message, monkeypatch):
+    Path('file').touch()
+    if root:
+        monkeypatch.setenv('CHAINER_DATASET_ROOT', root)
+    done = run_command(mpi_command(2, *words.split()))
+    assert done.returncode == status
+    assert re.fullmatch(f'train_mnist.py: error: {message}\n', done.stderr), done.stderr
+    assert os.listdir() == ['file']
+
+
+@with_mpi
+@pytest.mark.parametrize('what', ['options', 'data', 'net.py', 'chainer_mnist/signals.py'])
+def test_ranks_that_differ_do_not_train_together(what, tiny):
+    words = command_line('-c', 'naive', '--noplot')
+    other, prefix = list(words), ['-n', '1']
+    if what == 'options':
+        other += ['-b', '7']
+    elif what == 'data':
+        write_mnist('other', tiny, slice(1, None))
+        prefix += ['-env', 'CHAINER_DATASET_ROOT', 'other']
+    else:
+        for name in ('train_mnist.py', 'net.py', 'chainer_mnist'):
+            copy = shutil.copytree if (CLONE / name).is_dir() else shutil.copy
+            copy(CLONE / name, f'clone/{name}' if os.path.isdir('clone') else make('clone', name))
+        other[1] = os.path.abspath('clone/train_mnist.py')
+        prefix += ['-env', 'PYTHONPATH', os.path.abspath('clone')]
+        with open(f'clone/{what}', 'a') as file:
+            file.write('\n')
+    done = run_command([MPIEXEC, '-n', '1', *words, ':', *prefix, *other])
+    message = f'train_mnist.py: error: {what} differ between rank 0 and rank 1; .*\n'
+    assert done.returncode == 1
+    assert re.fullmatch(message, done.stderr), done.stderr
+    assert not os.path.exists('result')
+
+
+def make(folder, name):
+    os.mkdir(folder)
+    return f'{folder}/{name}'
+
+
+# Ends
+
+
+def start_and_train(*words):
+    """Starts a long run on two processes and waits until its second epoch."""
+    process = start_command(mpi_command(2, '-e', 10**6, '-s', 1, *words))
+    wait_for(process, 'epoch 2')
+    return process
+
+
+def ranks_of(process):
+    """The process IDs of the ranks of a run, in order of rank."""
+    if not os.path.isdir('/proc/self'):
+        process.terminate()
+        pytest.skip('there is no /proc to find the ranks in')
+    pids = [process.pid]
+    for pid in pids:  # which grows
+        for path in Path(f'/proc/{pid}/task').glob('*/children'):
+            pids += map(int, path.read_text().split())
+    environ = {pid: Path(f'/proc/{pid}/environ').read_bytes() for pid in pids}
+    ranks = {pid: re.search(rb'\0PMI_RANK=(\d+)', content) for pid, content in environ.items()}
+    return sorted((pid for pid in pids if ranks[pid]), key=lambda pid: int(ranks[pid][1]))
+
+
+def wait_for_the_end(pids):
+    """Waits until no process is left, except for those that nobody has waited for yet."""
+    until = time.monotonic() + 30
+    for pid in pids:
+        stat = Path(f'/proc/{pid}/stat')
+        while stat.exists() and stat.read_text().rpartition(')')[2].split()[0] not in 'ZX':
+            assert time.monotonic() < until, 'a rank is left'
+            time.sleep(0.05)
+
+
+@with_mpi
+@pytest.mark.parametrize(
+    ('signum', 'rank'), [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGTERM, 1)]
+)
+def test_a_signal_ends_all_ranks_in_order(signum, rank):
+    """Sent to ``mpiexec``, or to one of the ranks."""
+    process = start_and_train()
+    os.kill(process.pid if rank is None else ranks_of(process)[rank], signum)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signum
+    commands = re.findall(r'interrupted; resume with: .*\bmpiexec -n 2 (.*)\n', errors)
+    assert len(commands) == 1
+    assert re.search(r' --resume \S+ .* --communicator naive$', commands[0])
+    train('-r', 'result/mlp.state', '-e', 1)
+
+
+@with_mpi
+@pytest.mark.parametrize('rank', [0, 1])
+@pytest.mark.parametrize('signum', [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_stopped_rank_ends_the_job(rank, signum, monkeypatch):
+    monkeypatch.setenv('CHAINER_MNIST_TIMEOUT', '2')
+    process = start_and_train()
+    pids = ranks_of(process)
+    os.kill(pids[rank], signum)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode != 0
+    line = 'train_mnist.py: error: another rank has not answered for 2 seconds'
+    assert errors.count(line) == (signum == signal.SIGSTOP)
+    wait_for_the_end(pids)
+    train('-r', 'result/mlp.state', '-e', 1)
+
+
+@with_mpi
+def test_a_suspended_job_may_take_longer_than_the_timeout(monkeypatch):
+    monkeypatch.setenv('CHAINER_MNIST_TIMEOUT', '2')
+    process = start_and_train()
+    pids = ranks_of(process)
+    for signum in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in pids:
+            os.kill(pid, signum)
+        time.sleep(4)
+    assert process.poll() is None
+    process.terminate()
+    assert process.communicate(timeout=20)[1].count('\n') == 1
+
+
+@with_mpi
+@pytest.mark.parametrize(
+    ('rank', 'where', 'error', 'printed'),
+    [
+        (0, 'train_mnist.RunningMean.update', 'UserError("it; fix it")', 'error: it; fix it\n'),
+        (1, 'train_mnist.load_mnist', 'UserError("it; fix it")', 'error: it; fix it (rank 1 on '),
+        (0, 'train_mnist.load_mnist', 'ZeroDivisionError', 'Traceback'),
+        (1, 'train_mnist.RunningMean.update', 'ZeroDivisionError', 'Traceback'),
+        (1, 'train_mnist.create_communicator', 'UserError("it; fix it")', 'error: it; fix it (ra'),
+    ],
+)
+def test_a_rank_that_fails_ends_the_job(rank, where, error, printed, monkeypatch):
+    """At once, except in the last case: MPI has not started, and the other rank waits for it."""
+    monkeypatch.setenv('CHAINER_MNIST_TIMEOUT', '5')
+    change = f"""
+from chainer_mnist.console import UserError
+def fail(*args):
+    raise {error}
+if mpi_rank() == {rank}:
+    {where} = fail
+"""
+    start = time.monotonic()
+    done = run_changed(change, 2, '-e', 10**6)
+    assert time.monotonic() - start < 30
+    assert done.returncode != 0
+    assert done.stderr.count(printed) == 1
+
+
+@with_mpi
+def test_another_run_in_the_directory():
+    process = start_and_train()
+    done = run_command(mpi_command(2, '-e', 1))
+    process.kill()
+    process.communicate()
+    assert done.returncode == 1
+    assert re.fullmatch('train_mnist.py: error: result is in use by another run; .*\n', done.stderr)

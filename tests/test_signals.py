@@ -1,0 +1,164 @@
+"""Ctrl-C and SIGTERM, also in a session that goes on afterwards."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+from chainer_mnist.signals import SIGNALS, GracefulInterrupt
+
+import pytest
+
+import train_mnist
+from helpers import (
+    assert_same_run,
+    not_on_windows,
+    read,
+    send,
+    start,
+    start_command,
+    train,
+    wait_for,
+)
+
+INTERRUPTED = 'train_mnist.py: interrupted; resume with: '
+each_signal = pytest.mark.parametrize(
+    ('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['INT', 'TERM']
+)
+
+
+@each_signal
+@pytest.mark.parametrize('line', ['graph generated', 'epoch 3'])
+def test_a_signal_ends_the_run_and_its_command_resumes(signum, status, line, monkeypatch):
+    epochs = 200 if os.name == 'nt' else 12  # there a signal takes a process to send it
+    words = ['-e', epochs, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
+    train(*words, '-o', 'whole')
+    process = start(*words, '-o', 'a directory')
+    wait_for(process, line)
+    send(process, signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    command = re.fullmatch(f'{INTERRUPTED}(.*)\n', errors)[1]
+    if line == 'epoch 3':
+        assert 2 <= read('a directory/mlp.state')['epoch'] < epochs
+    if os.name != 'nt':  # the command sets the variable, which no shell of Windows can
+        monkeypatch.delenv('CHAINER_DATASET_ROOT')
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    assert_same_run('a directory', 'whole')
+
+
+@each_signal
+def test_a_signal_before_the_first_epoch(signum, status):
+    process = start()
+    wait_for(process, 'GPU: -1')
+    send(process, signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(second):
+    code = """
+import time
+from chainer_mnist import signals
+signals.setup_signals()
+with signals.GracefulInterrupt():
+    print('ready', flush=True)
+    for _ in range(6000):  # a signal that comes just before a long sleep would not end it
+        time.sleep(0.01)
+    print('no end', flush=True)
+"""
+    process = start_command([sys.executable, '-c', code])
+    wait_for(process, 'ready')
+    send(process, signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    send(process, second)
+    assert process.communicate(timeout=10) == ('', '')
+    assert os.name == 'nt' or process.returncode == -second
+
+
+@not_on_windows
+def test_a_signal_that_is_ignored_stays_ignored():
+    """A shell starts a command in the background so: a script's Ctrl-C is not for it."""
+    process = start('-e', 9, prefix=['sh', '-c', 'trap "" INT; exec "$@"', 'sh'])
+    for line in ('GPU: -1', 'epoch 2'):
+        wait_for(process, line)
+        send(process, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, '')
+    assert read('result/mlp.state')['epoch'] == 9
+
+
+# Sessions
+
+
+def test_the_second_ctrl_c_goes_to_the_program_around_the_run():
+    with GracefulInterrupt():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_handlers_are_restored_and_another_thread_has_none():
+    before = [signal.getsignal(signum) for signum in SIGNALS]
+    train('-e', 1)
+    assert [signal.getsignal(signum) for signum in SIGNALS] == before
+    thread = threading.Thread(target=train, args=('-e', 1, '-o', 'thread'))
+    thread.start()
+    thread.join()
+    assert os.path.exists('thread/mlp.state')
+
+
+@pytest.mark.parametrize('interactive', [False, True])
+def test_arguments_of_a_notebook_are_not_the_scripts(interactive, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['ipykernel_launcher.py', '-f', 'kernel.json'])
+    if interactive:
+        monkeypatch.setattr(sys, 'ps1', 'In : ', raising=False)
+    assert train_mnist.main() == 2
+    fix = 'call main([]) to give none' if interactive else 'see train_mnist.py --help'
+    assert capsys.readouterr().err.endswith(f'{fix}\n')
+
+
+@not_on_windows
+def test_ctrl_c_in_a_session():
+    """It ends what runs, and never the session."""
+    session = start_command([sys.executable, '-i'], stdin=subprocess.PIPE)
+    for line, printed in (
+        ('import train_mnist, time; print("ready"); time.sleep(60)', 'ready'),
+        ('train_mnist.main(["--noplot", "-e", "1000000", "-o", "b"])', 'epoch 3'),
+        ('train_mnist.main(["--noplot", "-e", "1000000", "-o", "c"])', 'GPU: -1'),
+    ):
+        session.stdin.write(f'{line}\n')
+        session.stdin.flush()
+        wait_for(session, printed)
+        send(session, signal.SIGINT)
+    printed, errors = session.communicate('print(6 * 7)\n', timeout=60)
+    assert '42' in printed
+    assert INTERRUPTED in errors
+    assert read('b/mlp.state')['epoch'] >= 2
+
+
+def test_ctrl_c_in_a_notebook():
+    pytest.importorskip('ipykernel')
+    client_of = pytest.importorskip('jupyter_client.manager')
+    manager, client = client_of.start_new_kernel(env={**os.environ, 'IPYTHONDIR': os.getcwd()})
+    printed = []
+
+    def show(message):
+        printed.append(str(message['content']))
+        if 'epoch 2' in printed[-1]:
+            manager.interrupt_kernel()
+
+    try:
+        for epochs in (10**6, 1):
+            cell = f'%run {train_mnist.__file__} --noplot -e {epochs}'
+            client.execute_interactive(cell, output_hook=show, timeout=60)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert INTERRUPTED in ''.join(printed)
+    assert 'save the optimizer' in ''.join(printed)

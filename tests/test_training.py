@@ -1,0 +1,237 @@
+"""Training: means, seeds, progress, and a run that is cut, killed or diverges and then resumed."""
+
+import contextlib
+import os
+import random
+import re
+import shutil
+import subprocess
+import time
+
+from chainer_mnist import training
+from chainer_mnist.data import load_mnist
+from chainer_mnist.distributed import SINGLE_PROCESS
+from chainer_mnist.fast import fast_training
+
+import chainer
+import chainer.functions as F
+import chainer.links as L
+import numpy
+import pytest
+from chainer import optimizers
+
+import net
+import train_mnist
+from helpers import assert_same_run, content_of, log_of, main, read, same, start, train, wait_for
+
+# The loop and its means
+
+
+@pytest.fixture(params=['classifier', 'trainflag'])
+def model(request):
+    numpy.random.seed(0)
+    return (
+        L.Classifier(net.MLP(9, 10)) if request.param == 'classifier' else net.TrainFlagMLP(9, 10)
+    )
+
+
+def means_of(model, x, t):
+    return pytest.approx((float(model(x, t).array), float(model.accuracy.array)), rel=1e-6)
+
+
+@pytest.mark.parametrize('batchsize', [1, 64, 100, 499, 10**6, 10**30])
+def test_each_image_counts_once_in_an_epoch(model, batchsize):
+    (x, t), _ = load_mnist()
+    # A learning rate of 0 keeps the weights, so that the epoch's mean is the dataset's.
+    expected = means_of(model, x, t)
+    optimizer = optimizers.SGD(0).setup(model)
+    batches = SINGLE_PROCESS.minibatches(numpy.random.permutation(500), batchsize)
+    images = []
+    means = train_mnist.train(
+        model, optimizer, x, t, batches, lambda means: images.append(means.images)
+    )
+    assert images == sorted({*range(batchsize, 500, batchsize), 500})
+    assert optimizer.t == len(images)
+    assert means.compute() == expected
+
+
+@pytest.mark.parametrize('batchsize', [1000, 300, 77])
+def test_the_evaluation_computes_the_means_of_the_whole_set(model, batchsize, monkeypatch):
+    _, (x, t) = load_mnist()
+    monkeypatch.setattr(train_mnist, 'TEST_BATCHSIZE', batchsize)
+    if isinstance(model, L.Classifier):
+        model.lossfun = lambda y, t: 3 * F.softmax_cross_entropy(y, t)
+        model.accfun = lambda y, t: 0.5 * F.accuracy(y, t)
+    assert train_mnist.evaluate(model, x, t).compute() == means_of(model, x, t)
+
+
+def test_evaluation_mode_builds_no_graph_and_ends_after_an_error_too(model):
+    (x, t), _ = load_mnist()
+    with training.evaluation_mode(model) as predictor:
+        assert not chainer.config.train
+        assert (predictor(x).shape, predictor(x).creator) == ((500, 10), None)
+    with pytest.raises(ZeroDivisionError), training.evaluation_mode(model):
+        1 / 0  # noqa: B018
+    assert chainer.config.train
+    assert model(x, t).creator is not None
+
+
+# Runs
+
+
+def test_the_seed_decides_the_run():
+    seed = re.search(r'# seed: (\d+)\n', train('-e', 1, '-o', 'a'))[1]  # random
+    assert f'# seed: {seed}\n' in train('-e', 1, '-s', seed, '-o', 'b')
+    train('-e', 1, '-s', (int(seed) + 1) % 2**32, '-o', 'c')
+    assert same('a/mlp.state', 'b/mlp.state')
+    assert not same('a/mlp.model', 'c/mlp.model')
+
+
+def test_a_run_is_a_plain_loop_with_chainers_adam():
+    train('-e', 1, '-s', 5)
+    (x, t), _ = load_mnist()
+    numpy.random.seed(5)
+    model = L.Classifier(net.MLP(50, 10))
+    model(x[:1], t[:1])
+    optimizer = optimizers.Adam().setup(model)
+    order = numpy.random.RandomState([5, 1]).permutation(500)
+    with fast_training(50):  # results vary slightly with the number of threads of BLAS
+        for i in range(0, 500, 100):
+            optimizer.update(model, x[order[i : i + 100]], t[order[i : i + 100]])
+    for key, array in read('result/classifier.model').items():
+        numpy.testing.assert_array_equal(array, dict(model.namedparams())[f'/{key}'].array)
+
+
+def test_accuracy_after_one_epoch_on_the_whole_mnist(trained):
+    loss, accuracy = re.search(r'test  mean loss=(.*), accuracy=(.*)', trained[1]).groups()
+    assert float(loss) < 0.25
+    assert 0.925 < float(accuracy) < 0.96
+
+
+def test_one_progress_bar_on_a_terminal():
+    pty = pytest.importorskip('pty')
+    terminal, its_end = pty.openpty()
+    subprocess.run(['stty', 'rows', '24', 'cols', '100'], stdin=its_end, check=True)
+    process = start('-e', 5, '-b', 1, stderr=its_end)
+    os.close(its_end)
+    shown = b''
+    with contextlib.suppress(OSError):  # so Linux says that the other end is closed
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    printed, _ = process.communicate(timeout=60)
+    assert printed.endswith('save the model\nsave the optimizer\n')
+    bar = r'epoch (\d)/5 +(\d+)%\|.*?\| +[\d.]+k? images/s, 00:0\d left, loss=\d\.\d{4}'
+    seen = [(int(epoch), int(percent)) for epoch, percent in re.findall(bar, shown.decode())]
+    assert len(seen) > 1
+    assert all(20 * (epoch - 1) <= percent <= 20 * epoch for epoch, percent in seen)
+
+
+# Resuming
+
+
+class Stateful(net.MLP):
+    """A network with statistics of its own, and with random numbers in each mini-batch."""
+
+    def __init__(self, n_units, n_out):
+        super().__init__(n_units, n_out)
+        with self.init_scope():
+            self.bn = L.BatchNormalization(n_units)
+
+    def forward(self, x):
+        return self.l3(F.dropout(F.relu(self.l2(self.bn(self.l1(x))))))
+
+
+@pytest.mark.parametrize('network', ['classifier', 'trainflag', 'stateful'])
+@pytest.mark.parametrize('batchsize', [100, 64])
+def test_a_run_that_is_cut_anywhere_is_the_same_run(network, batchsize, monkeypatch):
+    words = ['-b', batchsize, '-n', network]
+    if network == 'stateful':
+        monkeypatch.setattr(net, 'MLP', Stateful)
+        words = ['-b', batchsize]
+    train('-e', 4, '-s', 1, '-o', 'whole', *words)
+    for cuts in ([1, 3], [3, 1], [1, 1, 1, 1], [0, 4]):
+        shutil.rmtree('result', ignore_errors=True)
+        more = ['-s', 1]
+        for epochs in cuts:
+            train('-e', epochs, *more, *words)
+            more = ['-r', 'result/mlp.state']
+        assert_same_run('result', 'whole')
+    times = [record['elapsed_time'] for record in log_of('result')]
+    assert times == sorted(times)
+
+
+def test_another_seed_for_the_rest_of_a_run():
+    train('-e', 1, '-s', 1)
+    assert '# seed: 9\n' in train('-e', 1, '-r', 'result/mlp.state', '-s', 9)
+    assert read('result/mlp.state')['seed'] == 9
+
+
+def test_a_run_that_diverges_keeps_the_last_good_snapshot():
+    train('-e', 1)
+    before = content_of('result')
+    large = {key: w * numpy.float32(1e30) for key, w in read('result/mlp.model').items()}
+    numpy.savez('large.npz', **large)
+    for words, epoch, fix in (
+        ([], 1, 'start from other weights (-m) or another seed (-s)'),
+        (
+            ['-r', 'result/mlp.state'],
+            2,
+            'resume from the last good snapshot (-r) with another seed',
+        ),
+    ):
+        with numpy.errstate(all='ignore'):
+            status, _, errors = main('--noplot', '-m', 'large.npz', *words)
+        message = f'training diverged: the loss is not finite in epoch {epoch}; {fix}'
+        assert status == 1
+        assert errors.startswith(f'train_mnist.py: error: {message}')
+        assert content_of('result') == before
+
+
+def test_killed_at_random_moments():
+    """A run of 60 epochs that is killed 20 times and resumed ends with the same bits.
+
+    About a third of the time of these short epochs goes into writing.
+    """
+    seed = random.randrange(10**6)
+    print('seed of the moments:', seed)  # pytest shows it when the test fails
+    moments = random.Random(seed)
+    epochs = 60
+    train('-e', 0, '-s', 1, '-o', 'whole')
+    weights = [read('whole/mlp.model')]  # after each epoch of an undisturbed run
+    for _ in range(epochs):
+        train('-e', 1, '-r', 'whole/mlp.state', '-o', 'whole')
+        weights.append(read('whole/mlp.model'))
+
+    def epoch_of(name, prefix=''):
+        """The epoch after which a file was written. Reading it proves that it is complete."""
+        content = read(f'result/{name}')
+        for epoch, expected in enumerate(weights):
+            if all(content[prefix + k].tobytes() == w.tobytes() for k, w in expected.items()):
+                return epoch
+        pytest.fail(f'{name} has the weights of no epoch')
+
+    done, kills = 0, 0
+    while kills < 20:
+        process = start('-e', epochs - done, *(['-r', 'result/mlp.state'] if done else ['-s', 1]))
+        wait_for(process, f'epoch {done + 1}')
+        time.sleep(moments.uniform(0, 0.25))
+        process.kill()
+        _, errors = process.communicate()
+        assert errors == ''  # by no process that the run has started, either
+        kills += process.returncode in (1, -9)  # the first on Windows
+        if os.path.exists('result/mlp.state'):
+            before, done = done, int(read('result/mlp.state')['epoch'])
+            assert done >= before
+            assert epoch_of('mlp.state', 'predictor/') == done
+            assert epoch_of('mlp.model') - done in (0, 1)
+            assert epoch_of('classifier.model', 'predictor/') - done in (0, 1)
+            assert len(log_of('result')) - done in (0, 1)
+        if done == epochs:
+            shutil.rmtree('result')
+            done = 0
+
+    train('-e', epochs - done, *(['-r', 'result/mlp.state'] if done else ['-s', 1]))
+    assert_same_run('result', 'whole')
+    files = set(os.listdir('result')) - {'graph.dot', '.lock'}
+    assert files == {*content_of('whole')}  # and no temporary file of a run that was killed
