@@ -1,18 +1,23 @@
 """A plain training loop in the tutorial's style: what ``train_mnist.py`` is measured against.
 
 It does what the tutorial's script does, in the way in which one writes it first: each mini-batch is
-looked up and wrapped, each loss is fetched, the evaluation goes in steps of a mini-batch, and the
-snapshots are written at the end.
+indexed and wrapped, each loss is fetched, the evaluation has mini-batches as small as the training,
+and the snapshots are written at the end.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from chainer_mnist import data
+from chainer_mnist.data import load_mnist
 
 import chainer
 import chainer.links as L
@@ -22,7 +27,9 @@ from chainer import computational_graph, optimizers, serializers
 from net import MLP
 
 
-def sweep(model, x_all, t_all, order, batchsize, step):
+def sweep(
+    model: chainer.Chain, x_all: Any, t_all: Any, order: Any, batchsize: int, step: Callable
+) -> tuple[float, float]:
     """Calls ``step`` with each mini-batch and returns the means of loss and accuracy."""
     sum_loss = sum_accuracy = 0.0
     for i in range(0, len(order), batchsize):
@@ -34,36 +41,41 @@ def sweep(model, x_all, t_all, order, batchsize, step):
     return sum_loss / len(order), sum_accuracy / len(order)
 
 
-def main():
+def main() -> None:
     """Trains as the tutorial does."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--batchsize', '-b', type=int, default=100)
     parser.add_argument('--epoch', '-e', type=int, default=20)
+    parser.add_argument('--gpu', '-g', type=int, default=-1)
     parser.add_argument('--unit', '-u', type=int, default=50)
     parser.add_argument('--out', '-o', default='result')
     args = parser.parse_args()
 
-    (x_train, t_train), (x_test, t_test) = data.load()
+    (x_train, t_train), (x_test, t_test) = load_mnist()
     model = L.Classifier(MLP(args.unit, 10))
+    if args.gpu >= 0:
+        chainer.backends.cuda.get_device_from_id(args.gpu).use()
+        model.to_gpu()
     optimizer = optimizers.Adam().setup(model)
     os.makedirs(args.out, exist_ok=True)
 
     for epoch in range(1, args.epoch + 1):
         print('epoch', epoch)
         start = time.time()
+        order = np.random.permutation(len(x_train))
         loss, accuracy = sweep(
             model,
             x_train,
             t_train,
-            np.random.permutation(len(x_train)),
+            order,
             args.batchsize,
             lambda x, t: optimizer.update(model, x, t),
         )
         throughput = len(x_train) / (time.time() - start)
         print(f'train mean loss={loss}, accuracy={accuracy}, throughput={throughput} images/sec')
         if epoch == 1:
-            with open(os.path.join(args.out, 'graph.dot'), 'w') as file:
-                file.write(computational_graph.build_computational_graph([model.loss]).dump())
+            graph = computational_graph.build_computational_graph([model.loss])
+            Path(args.out, 'graph.dot').write_text(graph.dump())
             print('graph generated')
         with chainer.using_config('train', False), chainer.no_backprop_mode():
             order = np.arange(len(x_test))

@@ -104,7 +104,11 @@ class TwoHosts:
                 os.kill(pid, signal.SIGKILL)
 
     def mpiexec(
-        self, *words: object, processes: int = 2, env: Mapping[str, str] | None = None, **options: Any
+        self,
+        *words: object,
+        processes: int = 2,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> subprocess.Popen:
         """Starts a command under ``mpiexec``, with the same number of processes on each host."""
         hosts = ','.join(f'{address}:{processes // 2}' for address in ADDRESSES)

@@ -36,7 +36,7 @@ MAGIC_NUMBERS = [
 
 
 @contextlib.contextmanager
-def one_line_errors(path: str) -> Iterator[None]:
+def one_line_errors(path: str, fix: str = 'check the path, or use another copy') -> Iterator[None]:
     """Makes one ``UserError`` of whatever reading an untrusted file raises in the block."""
     try:
         yield
@@ -45,9 +45,7 @@ def one_line_errors(path: str) -> Iterator[None]:
     except Exception as error:
         lines = str(getattr(error, 'strerror', None) or error).splitlines()
         reason = lines[0] if lines else type(error).__name__
-        raise UserError(
-            f'cannot read {path}: {reason}; check the path, or use another copy'
-        ) from None
+        raise UserError(f'cannot read {path}: {reason}; {fix}') from None
 
 
 class NpzReader:

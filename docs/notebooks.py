@@ -24,7 +24,8 @@ from nbclient import NotebookClient
 
 DOCS = Path(__file__).resolve().parent
 PAGES = ('tutorial.md', 'tutorial.zh-CN.md')
-PARTS = ('train_mnist.py', 'net.py', 'requirements.txt', 'chainer_mnist', 'data', 'docs')
+FOLDERS = ('chainer_mnist', 'data', 'docs', 'packaging')
+FILES = ('train_mnist.py', 'net.py', 'requirements.txt')
 BY_THE_RUN = ('loss.png', 'accuracy.png')  # pictures that train_mnist.py draws
 BLOCK = re.compile(r'^```(\w*)\n(.*?)^```\n', re.M | re.S)
 PICTURE = re.compile(r'^!\[.*\]\((.*)\)$', re.M)
@@ -107,9 +108,10 @@ def _show_pictures(prose: str) -> str:
 
 def run(notebook: nbformat.NotebookNode, clone: Path) -> None:
     """Runs a notebook in a copy of the clone, which it makes. Raises an error if a cell does."""
-    for part in PARTS:
-        copy = shutil.copytree if (DOCS.parent / part).is_dir() else shutil.copy
-        copy(DOCS.parent / part, clone / part)
+    for name in FOLDERS:
+        shutil.copytree(DOCS.parent / name, clone / name)
+    for name in FILES:
+        shutil.copy(DOCS.parent / name, clone)
     (clone / 'result').mkdir()
     place = {'metadata': {'path': str(clone / 'docs')}}
     client = NotebookClient(notebook, timeout=600, coalesce_streams=True, resources=place)

@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 import predict
-from helpers import CLONE, environment, train
+from helpers import CLONE, train
 
 # Where a shell has started the tests in the background, Ctrl-C is ignored, and what the tests start
 # would ignore it too.
@@ -53,24 +53,13 @@ def bound_by_permissions():
 
 
 @pytest.fixture(scope='session')
-def whole_mnist():
-    """The environment for processes that use the whole MNIST."""
-    return environment(**{data.ROOT: None})
-
-
-@pytest.fixture(scope='session')
-def trained(tmp_path_factory):
-    """The directory of a run of one epoch on the whole MNIST, and what it printed."""
+def model(tmp_path_factory):
+    """The path of a model that has seen the whole MNIST once, beside the log of its run."""
     out = tmp_path_factory.mktemp('trained')
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(data.ROOT, raising=False)
-        return out, train('-e', 1, '-s', 0, '-o', out)
-
-
-@pytest.fixture(scope='session')
-def model(trained):
-    """The path of a model that has seen the whole MNIST once."""
-    return str(trained[0] / snapshots.PREDICTOR)
+        train('-e', 1, '-s', 0, '-o', out)
+    return str(out / snapshots.PREDICTOR)
 
 
 @pytest.fixture(scope='session')

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ import train_mnist
 CLONE = Path(train_mnist.__file__).parent
 FILES = ['classifier.model', 'mlp.model', 'mlp.state']
 
-not_on_windows = pytest.mark.skipif(os.name == 'nt', reason='Windows has no such thing')
+posix_only = pytest.mark.skipif(os.name == 'nt', reason='Windows has no such thing')
 
 # Within this process
 
@@ -83,9 +82,9 @@ def start(*words, prefix=(), **options):
 
 
 def start_command(words, **options):
-    """Starts a process, on Windows with a console of its own."""
+    """Starts a process, on Windows in a group of its own for its signals."""
     options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **options}
-    options['creationflags'] = getattr(subprocess, 'CREATE_NO_WINDOW', 0)
+    options['creationflags'] = getattr(subprocess, 'CREATE_NEW_PROCESS_GROUP', 0)
     return subprocess.Popen(words, **options)
 
 
@@ -95,29 +94,6 @@ def wait_for(process, text):
         if line.endswith(f'{text}\n'):
             return
     pytest.fail(f'{text!r} was never printed: {process.stderr and process.stderr.read()}')
-
-
-def send(process, signum):
-    """Sends a signal to a process. Where the system has no such signal, the test is skipped."""
-    if os.name != 'nt':
-        process.send_signal(signum)
-    elif signum == signal.SIGINT:
-        subprocess.run([sys.executable, '-c', CTRL_C, str(process.pid)], check=True)
-    else:
-        process.kill()
-        process.communicate()
-        pytest.skip('Windows has no such signal')
-
-
-# On Windows it goes to all processes of a console. The sender attaches to it, and ignores it.
-CTRL_C = """
-import ctypes, sys
-kernel = ctypes.windll.kernel32
-kernel.FreeConsole()
-assert kernel.AttachConsole(int(sys.argv[1]))
-kernel.SetConsoleCtrlHandler(None, True)
-assert kernel.GenerateConsoleCtrlEvent(0, 0)
-"""
 
 
 def environment(**variables):

@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from chainer_mnist.cli import expand_globs, python_executable
 
@@ -32,7 +33,6 @@ def test_long_flags_and_short_ones_are_the_same():
     ('words', 'message'),
     [
         ('--nosuch', 'unrecognized arguments: --nosuch'),
-        ('stray', 'unrecognized arguments: stray'),
         ('-b 0', "argument --batchsize/-b: '0' must be an integer >= 1"),
         ('-b', 'argument --batchsize/-b: expected one argument'),
         ('-u 1.5', "argument --unit/-u: '1.5' must be an integer from 1 to 1000000"),
@@ -65,11 +65,11 @@ def test_names_of_all_kinds(name):
     assert (status, errors.count('\n')) == (1, 1)
 
 
-def test_names_that_standard_output_cannot_show():
-    train('-e', 0, '-o', '\u4e03')
-    done = run('-e', 0, '-r', '\u4e03/mlp.state', env=environment(PYTHONIOENCODING='ascii:strict'))
-    assert (done.returncode, done.stderr) == (0, '')
-    assert 'Load optimizer state from \\u4e03' in done.stdout
+def test_a_name_that_standard_output_cannot_show():
+    name = NAMES[-1]
+    train('-e', 0, '-o', name)
+    done = run('-e', 0, '-r', f'{name}/mlp.state', env=environment(PYTHONIOENCODING='ascii:strict'))
+    assert (done.returncode, done.stderr, done.stdout.isascii()) == (0, '', True)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -77,8 +77,7 @@ def test_the_command_that_resumes_keeps_the_name(name):
     parser = train_mnist.make_parser()
     args = parser.parse_args(['--noplot', '-e5', f'--out={name}'])
     changes = {'resume': os.path.join(args.out, 'mlp.state'), 'epoch': 3}
-    with open('show.py', 'w') as file:
-        file.write('import json, sys; print(json.dumps(sys.argv[2:]))')
+    Path('show.py').write_text('import json, sys; print(json.dumps(sys.argv[2:]))')
     command = parser.command([python_executable(), 'show.py'], args, **changes)
     words = json.loads(subprocess.check_output(command, shell=True))
     assert vars(parser.parse_args(words)) == {**vars(args), **changes}
@@ -86,7 +85,7 @@ def test_the_command_that_resumes_keeps_the_name(name):
 
 def test_globs_that_the_shell_leaves_are_expanded():
     for name in ('2.png', '1.png', '[x]1.png', 'x2.png'):
-        open(name, 'w').close()
+        Path(name).touch()
     assert expand_globs(['*.png', 'b']) == ['1.png', '2.png', '[x]1.png', 'x2.png', 'b']
     assert expand_globs(['[x]?.png', '[x]1.png', '[x]2.png', 'no*']) == (
         ['[x]1.png', '[x]1.png', '[x]2.png', 'no*']
@@ -114,9 +113,8 @@ def test_no_command_line_ends_in_a_traceback(program):
     if os.name != 'nt':
         make_pipe('pipe')
         make_link('loop', 'loop')
-    for name in ('text', 'empty'):
-        with open(name, 'w') as file:
-            file.write('' if name == 'empty' else 'text')
+    Path('text').write_text('text')
+    Path('empty').touch()
     seed = random.randrange(10**6)
     print('seed of the command lines:', seed)  # pytest shows it when the test fails
     rng = random.Random(seed)

@@ -9,7 +9,7 @@ from chainer_mnist.console import UserError, one_line_errors, print_hint
 
 import pytest
 
-from helpers import environment, not_on_windows, read, run, start, wait_for
+from helpers import environment, posix_only, read, run, start, wait_for
 
 with_full_disk = pytest.mark.skipif(
     not os.path.exists('/dev/full'), reason='it takes the place of a full disk'
@@ -47,8 +47,8 @@ def test_a_hint_is_for_a_terminal(capsys, monkeypatch):
     assert capsys.readouterr() == ('', 'hint True\n')
 
 
-@not_on_windows
-@pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&- >&- 2>&-'])
+@posix_only
+@pytest.mark.parametrize('closed', ['2>&-', '<&- >&- 2>&-'])
 def test_streams_that_are_closed(closed):
     done = run('-e', 1, prefix=['sh', '-c', f'exec "$@" {closed}', 'sh'])
     assert (done.returncode, done.stderr) == (0, '')

@@ -1,6 +1,5 @@
 """``-g``: on a mock CuPy everywhere, and with ``python -m pytest -m gpu`` on a real GPU."""
 
-import json
 import operator
 import os
 import re
@@ -11,7 +10,7 @@ from chainer_mnist.console import UserError
 import numpy
 import pytest
 
-from helpers import CLONE, log_of, read, run, run_code
+from helpers import CLONE, log_of, read, run, run_code, train
 
 # With this seed no ReLU of the tiny runs below is so near its threshold that another order of
 # summation switches it. What differs between two devices is the rounding of float32.
@@ -20,12 +19,9 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture
-def mock(tmp_path_factory, monkeypatch):
-    """Puts the mock in CuPy's place in the processes that a test starts. Returns their counts."""
-    counts = tmp_path_factory.mktemp('mock') / 'counts.json'
-    monkeypatch.setenv('MOCK_CUPY_COUNTS', str(counts))
+def mock(monkeypatch):
+    """Puts the mock in CuPy's place in the processes that a test starts."""
     monkeypatch.setenv('PYTHONPATH', str(CLONE / 'tests' / 'mock_cupy'), prepend=os.pathsep)
-    return lambda: json.loads(counts.read_text())
 
 
 @pytest.fixture(params=['mock', pytest.param('hardware', marks=pytest.mark.gpu)])
@@ -40,11 +36,11 @@ def gpu(request):
             pytest.skip(str(error))
 
 
-def train(*words):
-    """Trains in a process of its own, since Chainer looks for CuPy once. Returns what it prints."""
-    done = run('--noplot', '-s', SEED, *words)
+def train_on_gpu(*words):
+    """Trains in a process of its own, since Chainer looks for CuPy once."""
+    done = run('-g', 0, '--noplot', *words)
     assert (done.returncode, done.stderr) == (0, '')
-    return re.sub(r'=[\d.e-]+|^GPU: .*', '', done.stdout)
+    return done.stdout
 
 
 def assert_close(path, expected):
@@ -59,48 +55,41 @@ def assert_close(path, expected):
 
 @pytest.mark.parametrize('words', [['-n', 'classifier'], ['-n', 'trainflag', '-b', 64]])
 def test_cpu_and_gpu_agree_and_resume_each_others_runs(gpu, words):
-    assert train(*words, '-e', 3, '-o', 'cpu') == train(*words, '-e', 3, '-o', 'gpu', '-g', 0)
+    words = ['-s', SEED, *words]
+    printed = train(*words, '-e', 3, '-o', 'cpu'), train_on_gpu(*words, '-e', 3, '-o', 'gpu')
+    on_cpu, on_gpu = (re.sub(r'=[\d.e-]+|^GPU: .*', '', text) for text in printed)
+    assert on_cpu == on_gpu
     for name in ('mlp.state', 'mlp.model', 'classifier.model'):
         assert_close(f'gpu/{name}', f'cpu/{name}')
     for its, expected in zip(log_of('gpu'), log_of('cpu')):
         for key in ('main/loss', 'validation/main/loss'):
             assert its[key] == pytest.approx(expected[key], rel=TOLERANCE)
-    for first, second in ((-1, 0), (0, -1)):
-        train(*words, '-e', 1, '-g', first)
-        train(*words, '-e', 2, '-g', second, '-r', 'result/mlp.state')
+    for first, second in ((train, train_on_gpu), (train_on_gpu, train)):
+        first(*words, '-e', 1)
+        second(*words, '-e', 2, '-r', 'result/mlp.state')
         assert_close('result/mlp.state', 'cpu/mlp.state')
 
 
 # With the mock alone
 
 
-def run_changed(patch, *words):
-    """Runs ``train_mnist.py`` on the GPU, as a process, with something changed in it."""
-    code = f'import sys, cupy, train_mnist\n{patch}\nsys.exit(train_mnist.main(sys.argv[1:]))'
-    return run_code(code, '-g', 0, '--noplot', *words)
-
-
-def test_no_copy_and_no_wait_in_an_iteration(mock):
-    counts = []
-    for epochs, batchsize in ((2, 100), (2, 10), (3, 100)):
-        patch = f'train_mnist.TEST_BATCHSIZE = {batchsize}'
-        done = run_changed(patch, '-e', epochs, '-b', batchsize)
-        assert (done.returncode, done.stderr) == (0, '')
-        counts.append(mock())
-    few, many, more = counts
+def test_no_copy_and_no_wait_in_an_iteration_and_all_on_the_chosen_gpu(mock, monkeypatch):
+    code = """
+import cupy, train_mnist
+for epochs, batchsize in (2, 100), (2, 10), (3, 100):
+    train_mnist.TEST_BATCHSIZE = batchsize
+    cupy.counts.update(dict.fromkeys(cupy.counts, 0))
+    words = ['-g', '1', '--noplot', '-e', str(epochs), '-b', str(batchsize)]
+    assert train_mnist.main(words) == 0
+    assert cupy.cuda.Device().id == 1
+    print('counts:', *cupy.counts.values())
+"""
+    monkeypatch.setenv('MOCK_CUPY_GPUS', '2')  # an array on another one than 1 is an error
+    done = run_code(code)
+    few, many, more = re.findall(r'counts: (\d+) (\d+) (\d+)', done.stdout)
     assert many == few
-    assert few['wait'] == 0
-    # One epoch more sends the order of the images, and gets two means twice and what is saved.
-    arrays = [*read('result/mlp.model').values(), *read('result/mlp.state').values()]
-    saved = sum(array.ndim > 0 for array in arrays)
-    assert more['to device'] - few['to device'] == 1
-    assert more['to host'] - few['to host'] == 4 + saved
-
-
-def test_everything_is_on_the_chosen_gpu(mock, monkeypatch):
-    monkeypatch.setenv('MOCK_CUPY_GPUS', '2')
-    train('-e', 1, '-g', 1)  # the mock raises an error for an array on another one
-    assert mock()['device'] == 1
+    assert few[2] == '0'  # no wait
+    assert int(more[0]) - int(few[0]) == 1  # an epoch sends the order of the images
 
 
 # What can be missing
@@ -129,7 +118,8 @@ def assert_refused(done, message):
 )
 def test_a_gpu_that_does_not_work(mock, monkeypatch, variable, patch, message):
     monkeypatch.setenv(*f'MOCK_CUPY_{variable}'.split('='))
-    assert_refused(run_changed(patch), message)
+    code = f'import sys, cupy, train_mnist\n{patch}\nsys.exit(train_mnist.main())'
+    assert_refused(run_code(code, '-g', 0), message)
 
 
 def test_cupy_does_not_import(tmp_path_factory, monkeypatch):

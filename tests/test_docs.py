@@ -14,15 +14,15 @@ import pytest
 
 import predict
 import train_mnist
-from helpers import CLONE, log_of, run_code, same, train
+from helpers import CLONE, assert_same_run, log_of, run_code, same, train
 
-CHINESE = sorted(CLONE.glob('**/*.zh-CN.md'))
-ENGLISH = [page.with_name(page.name.replace('.zh-CN', '')) for page in CHINESE]
+ENGLISH = [CLONE / 'README.md', *(p for p in CLONE.glob('docs/*.md') if '.' not in p.stem)]
+CHINESE = [page.with_suffix('.zh-CN.md') for page in ENGLISH]
 LESSON = CLONE / 'docs' / 'tutorial.md'
 PARSERS = {'train_mnist.py': train_mnist.make_parser(), 'predict.py': predict.make_parser()}
 
 each_page = pytest.mark.parametrize('page', [*ENGLISH, *CHINESE], ids=lambda page: page.name)
-each_pair = pytest.mark.parametrize('pair', zip(ENGLISH, CHINESE), ids=lambda pair: pair[0].name)
+each_pair = pytest.mark.parametrize('pair', [*zip(ENGLISH, CHINESE)], ids=lambda p: p[0].name)
 
 
 def code_of(page, language=None):
@@ -55,13 +55,9 @@ def test_links_and_pictures_exist(page):
 
 @each_page
 def test_commands_parse(page):
-    for line in '\n'.join(code_of(page, '')).split('\n'):
-        command = re.match(r'(?:[A-Z_]+=\S+ |mpiexec .*)?python (\w+\.py)(.*)', line)
-        if command:
-            words = shlex.split(command[2], comments=True)
-            assert (CLONE / command[1]).is_file() or words == []
-            if command[1] in PARSERS:
-                PARSERS[command[1]].parse_args(words)
+    command = r'^(?:[A-Z_]+=\S+ |mpiexec .*)?python (train_mnist.py|predict.py)(.*)'
+    for script, words in re.findall(command, '\n'.join(code_of(page, '')), re.M):
+        PARSERS[script].parse_args(shlex.split(words, comments=True))
 
 
 @each_pair
@@ -74,17 +70,13 @@ def test_both_languages_have_the_same_code_and_figures(pair):
     assert figures[0] - figures[1] == figures[1] - figures[0] == collections.Counter()
 
 
-@pytest.mark.parametrize(
-    ('name', 'program'),
-    [
-        *(('README.md', 'train_mnist.py'), ('README.zh-CN.md', 'train_mnist.py')),
-        *(('docs/using.md', 'predict.py'), ('docs/using.zh-CN.md', 'predict.py')),
-    ],
-)
-def test_the_table_of_options_is_the_parsers(name, program):
-    rows = dict(re.findall(r'^\| (`--.*?) \| (.*?) \| .* \|$', prose_of(CLONE / name), re.M))
+@pytest.mark.parametrize('name', ['README', 'README.zh-CN', 'docs/using', 'docs/using.zh-CN'])
+def test_the_table_of_options_is_the_parsers(name):
+    parser = PARSERS['train_mnist.py' if 'README' in name else 'predict.py']
+    table = prose_of(CLONE / f'{name}.md')
+    rows = dict(re.findall(r'^\| (`--.*?) \| (.*?) \| .* \|$', table, re.M))
     options = {}
-    for action in PARSERS[program]._actions:
+    for action in parser._actions:
         if action.option_strings and action.dest not in ('help', 'version'):
             flags = ', '.join(f'`{flag}`' for flag in action.option_strings)
             metavar = action.metavar or ('NAME' if action.choices else '')
@@ -119,14 +111,12 @@ def test_what_the_lesson_types_prints_what_it_shows():
     assert failures == []
 
 
-@pytest.mark.parametrize(
-    'code', [code for page in ENGLISH if page != LESSON for code in code_of(page, 'python')]
-)
-def test_other_code_runs(code):
+def test_other_code_runs():
     train('-e', 1)
     shutil.copy(CLONE / 'chainer_mnist' / 'compat.py', '.')
-    done = run_code(f'{code}\nimport chainer\nassert chainer.Variable')
-    assert (done.returncode, done.stderr) == (0, '')
+    for code in (code for page in ENGLISH if page != LESSON for code in code_of(page, 'python')):
+        done = run_code(f'{code}\nimport chainer\nassert chainer.Variable')
+        assert (done.returncode, done.stderr) == (0, ''), code
 
 
 # Changes
@@ -162,10 +152,9 @@ def test_a_change_trains_resumes_and_predicts(tmp_path, diff):
     apply(diff, tmp_path)
     done = run_code(COMMANDS)
     assert (done.returncode, done.stderr) == (0, '')
-    for name in ('classifier.model', 'mlp.model', 'mlp.state'):
-        assert same(f'resumed/{name}', f'result/{name}')
-    train('-e', 1, '-s', 1, '-o', 'unchanged')
-    assert not same('first/mlp.model', 'unchanged/mlp.model')
+    assert_same_run('resumed', 'result')
+    train('-e', 2, '-s', 1, '-o', 'unchanged')
+    assert not same('result/mlp.model', 'unchanged/mlp.model')
     accuracy = log_of('result')[-1]['validation/main/accuracy']
     wrong = round(300 * (1 - accuracy))
     assert f'\n{wrong} of 300 test images' in done.stdout

@@ -13,7 +13,6 @@ from chainer_mnist.console import UserError
 
 import pytest
 
-import helpers
 from helpers import assert_refused, content_of, main, make_link, run, start, train, wait_for
 
 
@@ -36,18 +35,6 @@ def test_a_directory_without_permission(bound_by_permissions):
     assert os.listdir('locked') == []
 
 
-def test_a_directory_that_loses_its_permission(bound_by_permissions):
-    process = start('-e', 10**6, prefix=bound_by_permissions)
-    wait_for(process, 'epoch 3')
-    os.chmod('result', 0o555)
-    _, errors = process.communicate(timeout=60)
-    os.chmod('result', 0o755)
-    message = r'train_mnist.py: error: cannot write result/.*: Permission denied; .*\n'
-    assert process.returncode == 1
-    assert re.fullmatch(message, errors)
-    train('-e', 1, '-r', 'result/mlp.state')
-
-
 def test_two_runs_at_once_in_one_directory():
     os.mkdir('result')
     make_link('result', 'link')
@@ -62,14 +49,13 @@ def test_two_runs_at_once_in_one_directory():
     train('-e', 1, '-r', 'result/mlp.state')  # the lock is released, although its file stays
 
 
-@pytest.mark.parametrize('more', [['-r', 'result/mlp.state'], []], ids=['resumed', 'new'])
-def test_a_full_disk_keeps_the_last_good_files(more):
+def test_a_full_disk_keeps_the_last_good_files():
     """A limit on the size of files takes the place of a full disk. It is as real an error."""
     resource = pytest.importorskip('resource')
     train('-e', 2)
     before = content_of('result')
     limit = (resource.RLIMIT_FSIZE, (300_000, 300_000))
-    done = run(*more, '--noplot', preexec_fn=lambda: resource.setrlimit(*limit))
+    done = run('--noplot', preexec_fn=lambda: resource.setrlimit(*limit))
     message = 'train_mnist.py: error: cannot write result/mlp.state: File too large; .*\n'
     assert done.returncode == 1
     assert re.fullmatch(message, done.stderr)
@@ -128,7 +114,7 @@ def test_new_content_is_on_the_disk_before_it_replaces_the_old():
     os.mkdir('out')
     code = 'from chainer_mnist.files import *; write_atomically({"out/a": b"1", "out/b": b"2"})'
     strace = ['strace', '-y', '-o', 'calls', '-e', 'trace=fsync,rename,renameat,renameat2']
-    if helpers.run_command([*strace, sys.executable, '-c', code]).returncode:
+    if subprocess.call([*strace, sys.executable, '-c', code]):
         pytest.skip('this user may trace no process')
     calls = re.findall(r'(?m)^(\w+)\(.*\bout/?(\w?)', Path('calls').read_text())
     expected = ['fsync a', 'fsync b', 'rename a', 'rename b', 'fsync ']
@@ -136,17 +122,10 @@ def test_new_content_is_on_the_disk_before_it_replaces_the_old():
 
 
 @pytest.mark.skipif(os.name != 'nt', reason='elsewhere a file that is open can be replaced')
-@pytest.mark.parametrize('seconds', [1, 30])
-def test_a_file_that_another_program_has_open(seconds):
+def test_a_file_that_another_program_has_open_for_a_moment():
     Path('log').write_text('old')
-    code = f'import time; file = open("log"); print(flush=True); time.sleep({seconds})'
+    code = 'import time; file = open("log"); print(flush=True); time.sleep(1)'
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as viewer:
         viewer.stdout.readline()
-        if seconds == 1:
-            files.write_atomically({'log': b'new'})
-        else:
-            with pytest.raises(UserError, match='close the program that has it open'):
-                files.write_atomically({'log': b'new'})
-            viewer.kill()
-    assert Path('log').read_text() == ('new' if seconds == 1 else 'old')
-    assert leftovers('.') == set()
+        files.write_atomically({'log': b'new'})
+    assert Path('log').read_text() == 'new'

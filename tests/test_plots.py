@@ -1,10 +1,10 @@
 """The pictures: curves, predictions and the graph, and what is missing to draw them."""
 
 import os
-import pathlib
 import re
 import shutil
 import sys
+from pathlib import Path
 
 from chainer_mnist import plots
 from chainer_mnist.cli import shell_join
@@ -65,18 +65,14 @@ def test_predictions(figures):
     assert (colors[7, 1], colors.sum()) == (2, 2)  # the mistakes alone have a colour
 
 
-def test_the_graph():
-    assert main('-e', 1)[::2] == (0, '')
-    pictures = ['dot', 'svg'] if shutil.which('dot') else ['dot']
-    for suffix in pictures:
-        text = pathlib.Path(f'result/graph.{suffix}').read_text()
-        for function, count in (('LinearFunction', 3), ('ReLU', 2), ('SoftmaxCrossEntropy', 1)):
-            assert len(re.findall(f'[">]{function}["<]', text)) == count
-
-
-def test_noplot_writes_no_pictures():
+def test_the_graph_and_no_pictures_with_noplot():
     train('-e', 1)
     assert not [name for name in os.listdir('result') if name.endswith(('.png', '.svg'))]
+    assert main('-e', 1)[::2] == (0, '')
+    for suffix in ['dot', 'svg'] if shutil.which('dot') else ['dot']:
+        text = Path(f'result/graph.{suffix}').read_text()
+        for function, count in (('LinearFunction', 3), ('ReLU', 2), ('SoftmaxCrossEntropy', 1)):
+            assert len(re.findall(f'[">]{function}["<]', text)) == count
 
 
 # What is missing
@@ -107,9 +103,9 @@ def test_matplotlib_fails(hints, monkeypatch):
 
 @pytest.mark.parametrize('dot', [None, '#!/bin/sh\nexit 1\n', '#!/nowhere\n', '\0'])
 def test_graphviz_is_missing_or_fails(hints, dot, monkeypatch):
-    pathlib.Path('graph.dot').write_text('digraph {}')
+    Path('graph.dot').write_text('digraph {}')
     if dot is not None:
-        pathlib.Path('dot').write_text(dot)
+        Path('dot').write_text(dot)
         os.chmod('dot', 0o755)
     monkeypatch.setenv('PATH', os.getcwd())
     plots.draw_graph('.')

@@ -4,18 +4,16 @@ import json
 import os
 import re
 import shutil
-import sys
+from pathlib import Path
 
 from chainer_mnist.data import load_mnist
 
 import numpy
-import pytest
+from PIL import Image
 
 import predict
 from helpers import main as run_main
-from helpers import read, run, run_code, train
-
-Image = pytest.importorskip('PIL.Image')
+from helpers import read, run_code, train
 
 
 def main(*words):
@@ -67,7 +65,7 @@ def test_the_default_is_the_model_that_training_leaves(model):
     assert main('--noplot')[::2] == (0, '')
 
 
-def test_errors_of_the_model_and_the_pictures(model, seven):
+def test_errors_of_the_model_and_the_pictures(model):
     large = {key: w * numpy.float32(1e30) for key, w in read(model).items()}
     numpy.savez('large', **large)
     nan = 'the model predicts NaN; give another one with -m'
@@ -75,45 +73,29 @@ def test_errors_of_the_model_and_the_pictures(model, seven):
         (['-m', model, '-u', 30], '.*; pass -u 50'),
         (['-m', model, '-o', model], '.*cannot write to .*; choose another directory with -o'),
         (['-m', 'large.npz', '--noplot'], nan),
-        (['-m', 'large.npz', seven('image.png')], nan),
+        (['-m', 'large.npz', save_seven('image.png')], nan),
     ):
         status, _, errors = main(*words)
         assert status == 1
         assert re.fullmatch(f'predict.py: error: {message}\n', errors), errors
 
 
-def test_pillow_is_not_installed(model, monkeypatch):
-    """It is needed for the images of the user alone."""
-    monkeypatch.delitem(sys.modules, 'chainer_mnist.data.images', raising=False)
-    monkeypatch.delattr('chainer_mnist.data.images', raising=False)
-    monkeypatch.setitem(sys.modules, 'PIL', None)
-    assert main('-m', model, '--noplot')[::2] == (0, '')
-    error = 'predict.py: error: Pillow is not installed; pip install pillow\n'
-    assert main('-m', model, 'image.png') == (1, '', error)
-
-
 # Images
 
 
-@pytest.fixture
-def seven():
-    """Writes the first test image, a seven, in ink on paper, as another program might save it."""
+def save_seven(name):
+    """Saves the first test image, a seven, in ink on paper, as another program might."""
     _, (x, t) = load_mnist()
     assert t[0] == 7
     pixels = 255 - numpy.uint8(255 * x[0].reshape(28, 28))
-
-    def save(name):
-        Image.fromarray(pixels).resize((280, 280)).save(name)
-        return name
-
-    return save
+    Image.fromarray(pixels).resize((280, 280)).save(name)
+    return name
 
 
-def test_images_and_errors(model, seven):
+def test_images_and_errors(model):
     os.mkdir('with space')
-    names = [seven('sieben \u00fc.png'), seven('with space/\u4e03.jpg')]
-    with open('text.png', 'w') as file:
-        file.write('no image')
+    names = [save_seven('sieben \u00fc.png'), save_seven('with space/\u4e03.jpg')]
+    Path('text.png').write_text('no image')
     paths = ['nowhere.png', names[0], 'text.png', names[1]]
     status, printed, errors = main('-m', model, *paths)
     assert status == 1
@@ -132,14 +114,6 @@ def test_images_and_errors(model, seven):
         assert line.endswith(f': {record["digit"]} (probability {record["probability"]:.4f})')
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='other systems allow no such names')
-def test_a_name_that_is_not_text(model, seven):
-    os.rename(seven('image.png'), b'caf\xe9.png')
-    done = run('-m', model, 'caf\udce9.png', script='predict.py')
-    assert done.stdout.startswith('caf\\udce9.png: 7 (')
-
-
 def test_importing_runs_nothing_and_does_not_wait_for_matplotlib():
-    code = 'import sys, predict, train_mnist; print("matplotlib" in sys.modules)'
-    done = run_code(code)
+    done = run_code('import sys, predict, train_mnist; print("matplotlib" in sys.modules)')
     assert (done.stdout, done.stderr) == ('False\n', '')

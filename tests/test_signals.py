@@ -12,37 +12,29 @@ from chainer_mnist.signals import SIGNALS, GracefulInterrupt
 import pytest
 
 import train_mnist
-from helpers import (
-    assert_same_run,
-    not_on_windows,
-    read,
-    send,
-    start,
-    start_command,
-    train,
-    wait_for,
-)
+from helpers import assert_same_run, posix_only, read, start, start_command, train, wait_for
 
 INTERRUPTED = 'train_mnist.py: interrupted; resume with: '
-each_signal = pytest.mark.parametrize(
-    ('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['INT', 'TERM']
-)
+SENT = [signal.SIGINT, signal.SIGTERM] if os.name != 'nt' else [signal.SIGBREAK]
+each_signal = pytest.mark.parametrize('signum', SENT)
 
 
-@each_signal
-@pytest.mark.parametrize('line', ['graph generated', 'epoch 3'])
-def test_a_signal_ends_the_run_and_its_command_resumes(signum, status, line, monkeypatch):
-    epochs = 200 if os.name == 'nt' else 12  # there a signal takes a process to send it
-    words = ['-e', epochs, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
+def send(process, signum):
+    process.send_signal(signal.CTRL_BREAK_EVENT if os.name == 'nt' else signum)
+
+
+@pytest.mark.parametrize(('signum', 'line'), [(SENT[0], 'graph generated'), (SENT[-1], 'epoch 3')])
+def test_a_signal_ends_the_run_and_its_command_resumes(signum, line, monkeypatch):
+    words = ['-e', 12, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
     train(*words, '-o', 'whole')
     process = start(*words, '-o', 'a directory')
     wait_for(process, line)
     send(process, signum)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == status
+    assert process.returncode == 128 + signum
     command = re.fullmatch(f'{INTERRUPTED}(.*)\n', errors)[1]
     if line == 'epoch 3':
-        assert 2 <= read('a directory/mlp.state')['epoch'] < epochs
+        assert 2 <= read('a directory/mlp.state')['epoch'] < 12
     if os.name != 'nt':  # the command sets the variable, which no shell of Windows can
         monkeypatch.delenv('CHAINER_DATASET_ROOT')
     subprocess.run(command, shell=True, check=True, capture_output=True)
@@ -50,17 +42,17 @@ def test_a_signal_ends_the_run_and_its_command_resumes(signum, status, line, mon
 
 
 @each_signal
-def test_a_signal_before_the_first_epoch(signum, status):
+def test_a_signal_before_the_first_epoch(signum):
     process = start()
     wait_for(process, 'GPU: -1')
     send(process, signum)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == status
+    assert process.returncode == 128 + signum
     assert 'Traceback' not in errors
 
 
-@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once(second):
+@each_signal
+def test_a_second_signal_ends_at_once(signum):
     code = """
 import time
 from chainer_mnist import signals
@@ -73,15 +65,15 @@ with signals.GracefulInterrupt():
 """
     process = start_command([sys.executable, '-c', code])
     wait_for(process, 'ready')
-    send(process, signal.SIGINT)
+    send(process, SENT[0])
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1)
-    send(process, second)
+    send(process, signum)
     assert process.communicate(timeout=10) == ('', '')
-    assert os.name == 'nt' or process.returncode == -second
+    assert os.name == 'nt' or process.returncode == -signum
 
 
-@not_on_windows
+@posix_only
 def test_a_signal_that_is_ignored_stays_ignored():
     """A shell starts a command in the background so: a script's Ctrl-C is not for it."""
     process = start('-e', 9, prefix=['sh', '-c', 'trap "" INT; exec "$@"', 'sh'])
@@ -123,14 +115,15 @@ def test_arguments_of_a_notebook_are_not_the_scripts(interactive, monkeypatch, c
     assert capsys.readouterr().err.endswith(f'{fix}\n')
 
 
-@not_on_windows
+@posix_only
 def test_ctrl_c_in_a_session():
     """It ends what runs, and never the session."""
-    session = start_command([sys.executable, '-i'], stdin=subprocess.PIPE)
+    words = [sys.executable, '-i', train_mnist.__file__, '--noplot', '-e0']
+    session = start_command(words, stdin=subprocess.PIPE)
     for line, printed in (
-        ('import train_mnist, time; print("ready"); time.sleep(60)', 'ready'),
-        ('train_mnist.main(["--noplot", "-e", "1000000", "-o", "b"])', 'epoch 3'),
-        ('train_mnist.main(["--noplot", "-e", "1000000", "-o", "c"])', 'GPU: -1'),
+        ('import time; print("ready"); time.sleep(60)', 'ready'),
+        ('main(["--noplot", "-e", "1000000", "-o", "b"])', 'epoch 3'),
+        ('main(["--noplot", "-e", "1000000", "-o", "c"])', 'GPU: -1'),
     ):
         session.stdin.write(f'{line}\n')
         session.stdin.flush()

@@ -1,7 +1,19 @@
-"""MNIST and data sets of its kind as arrays, and a person's own image in MNIST's form."""
+"""MNIST and data sets of its kind as arrays, and a person's own picture in MNIST's form."""
 
 from __future__ import annotations
 
+from chainer_mnist.console import UserError
 from chainer_mnist.data.mnist import DATA, ROOT, load_mnist
 
-__all__ = ['DATA', 'ROOT', 'load_mnist']
+import numpy
+
+__all__ = ['DATA', 'ROOT', 'load_mnist', 'read_image']
+
+
+def read_image(path: str) -> numpy.ndarray:
+    """Reads a picture of a digit, as :func:`chainer_mnist.data.images.read_image` says."""
+    try:
+        from chainer_mnist.data import images
+    except ImportError:
+        raise UserError('Pillow is not installed; pip install pillow') from None
+    return images.read_image(path)

@@ -86,7 +86,8 @@ def _locate(folder: str, name: str) -> tuple[str, str]:
 def _load(images: tuple[str, str], labels: tuple[str, str]) -> Dataset:
     """Loads the training set or the test set."""
     t = _read(*labels)
-    if t.ndim != 1 or not 0 < len(t) <= MAX_IMAGES or not numpy.isin(t, numpy.arange(10)).all():
+    good = t.ndim == 1 and 0 < len(t) <= MAX_IMAGES and t.dtype.kind in 'biuf'
+    if not (good and numpy.isin(t, numpy.arange(10)).all()):
         raise _wrong(labels[0], t, 'labels must be integers from 0 to 9')
     x = _read(*images)
     sides = [side for side in x.shape[1:] if side != 1]
@@ -103,13 +104,15 @@ def _load(images: tuple[str, str], labels: tuple[str, str]) -> Dataset:
 
 
 def _wrong(path: str, array: numpy.ndarray, fix: str) -> UserError:
-    values = f' from {array.min()} to {array.max()}' if array.dtype.kind in 'biuf' else ''
-    return UserError(f'{path} has {array.dtype} of shape {array.shape}{values}; {fix}')
+    what = f'{path} has {array.dtype} of shape {array.shape}'
+    if array.dtype.kind in 'biuf' and array.size:
+        what += f' from {array.min()} to {array.max()}'
+    return UserError(f'{what}; {fix}')
 
 
 def _read(path: str, key: str) -> numpy.ndarray:
     """Reads an array, which may have any shape and type."""
-    with one_line_errors(path):
+    with one_line_errors(path, 'download it again'):
         if not key:
             return _read_idx(path)
         with NpzReader(path) as npz:

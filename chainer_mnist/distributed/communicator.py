@@ -120,9 +120,9 @@ class MultiProcess(SingleProcess):
         import mpi4py.MPI
 
         faulthandler.cancel_dump_traceback_later()
+        atexit.register(abort)
         import chainermn
 
-        atexit.register(abort)
         self._watchdog = Watchdog()
         with self._watchdog:
             self._communicator = chainermn.create_communicator(name)

@@ -17,8 +17,8 @@ class MultiNodeOptimizer(_MultiNodeOptimizer):
     def __init__(self, optimizer: chainer.Optimizer, communicator: Any) -> None:
         super().__init__(optimizer, communicator, zero_fill=True)
         params = sorted(optimizer.target.namedparams())
-        # Not by setattr, which would set an attribute of the optimizer.
-        vars(self)['uninitialized'] = [pair for pair in params if pair[1].array is None]
+        uninitialized = [pair for pair in params if pair[1].array is None]
+        object.__setattr__(self, 'uninitialized', uninitialized)  # setattr sets the optimizer's
 
     def update(self, lossfun: Callable | None = None, *args: Any, **kwds: Any) -> None:
         """Updates the parameters as ``chainer.Optimizer.update`` does."""

@@ -51,6 +51,6 @@ def abort() -> None:
     """Ends all ranks of the job."""
     from mpi4py import MPI
 
-    time.sleep(1)  # mpiexec forwards what has been printed
+    time.sleep(0.3)  # mpiexec forwards what has been printed
     redirect_to_devnull(sys.stderr)  # MPI would print more
     MPI.COMM_WORLD.Abort(1)

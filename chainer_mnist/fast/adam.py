@@ -14,8 +14,6 @@ from chainer.optimizer import GradientMethod, Optimizer, UpdateRule
 from chainer.optimizers import adam
 from numpy import ndarray
 
-Update = tuple[Any, list[ndarray]]
-
 class AdamRule(adam.AdamRule):
     """Chainer's rule of Adam, in place where it is the plain Adam on float32 arrays."""
 
@@ -23,7 +21,7 @@ class AdamRule(adam.AdamRule):
         """Updates a parameter. Its gradient may be ``None``."""
         arrays = _get_arrays(param, self)
         if arrays is not None and _is_vanilla(self.hyperparam):
-            _update(self, arrays)
+            _update([(self, arrays)], self.hyperparam)
         else:
             super().update_core_cpu(param)
 
@@ -57,9 +55,9 @@ class Adam(optimizers.Adam):
             super().update()
             return
         self.t += 1
-        for rule, arrays in updates:
+        for rule, _ in updates:
             rule.t += 1
-            _update(rule, arrays)
+        _update(updates, self.hyperparam)
 
     def _get_updates(self) -> list[tuple[AdamRule, list[ndarray]]] | None:
         """Finds the rule and the arrays of each parameter. ``None`` leaves all to Chainer."""
@@ -92,7 +90,7 @@ def _is_vanilla(h: Any) -> bool:
     """Says whether Adam is the one of the paper. Any other kind of number can widen the arrays."""
     return (
         type(h.alpha) is type(h.beta1) is type(h.beta2) is type(h.eps) is type(h.eta) is float
-        and h.eps > numpy.finfo('f').tiny  # Chainer refuses one that float32 takes for 0
+        and h.eps > TINY  # Chainer refuses one that float32 takes for 0
         and h.eta == 1
         and h.weight_decay_rate == 0
         and not h.amsgrad
@@ -114,18 +112,22 @@ def _get_arrays(param: Parameter, rule: AdamRule) -> list[ndarray] | None:
     return arrays
 
 
-def _update(rule: AdamRule, arrays: list[ndarray]) -> None:
-    h = rule.hyperparam
-    constants = numpy.array((rule.alpha_t, 1 - h.beta1, 1 - h.beta2, h.eps), 'f')
-    g, p, m, v = [a.reshape(-1) for a in arrays]
-    if g.dot(g) < 1e36:
-        kernels.adam(constants, g, p, m, v)
-    else:  # a square can overflow, and NumPy warns of that
-        numpy_adam(constants, g, p, m, v)
+def _update(updates: list[tuple[AdamRule, list[ndarray]]], h: Any) -> None:
+    # NumPy raises or warns where its user wants to know of an underflow.
+    kernel = kernels.adam if numpy.geterr()['under'] == 'ignore' else numpy_adam
+    constants: dict[int, list[ndarray]] = {}  # by t, which is the same but in odd snapshots
+    for rule, arrays in updates:
+        if rule.t not in constants:
+            numbers = adam._learning_rate(h, rule.t), 1 - h.beta1, 1 - h.beta2, h.eps
+            constants[rule.t] = [numpy.array(number, 'f') for number in numbers]
+        g, p, m, v = arrays if arrays[0].ndim == 1 else [a.reshape(-1) for a in arrays]
+        if not kernel(g, p, m, v, *constants[rule.t]):
+            numpy_adam(g, p, m, v, *constants[rule.t])
 
 
+TINY = float(numpy.finfo('f').tiny)
 numpy_adam = kernels.adam
 CLASSES = Optimizer, GradientMethod, optimizers.Adam, UpdateRule, adam.AdamRule, Parameter
 METHODS = {cls: dict(vars(cls)) for cls in CLASSES}
 RULE = vars(AdamRule())
-OPTIMIZER = {'target', 't', 'epoch', '_hookable', 'hyperparam', '_use_fp32_update', '_loss_scaling_isnan'}
+OPTIMIZER = {*vars(optimizers.Adam()), 'target', 't', 'epoch', '_hookable', '_loss_scaling_isnan'}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import weakref
-from collections.abc import Iterable
 from typing import Any
 
 from chainer_mnist.fast import functions
@@ -17,8 +16,7 @@ from chainer_mnist.fast import functions
 import chainer
 import numpy
 from chainer import FunctionNode, Variable, configuration
-from chainer._backprop import _backprop_to_all
-from chainer._backprop_utils import GradTable, _reduce, backprop_step
+from chainer._backprop_utils import GradTable, backprop_step
 from chainer.variable import VariableNode, _check_grad_type
 from numpy import ndarray
 
@@ -52,7 +50,7 @@ def apply(self: FunctionNode, inputs: tuple[Variable | ndarray, ...]) -> tuple[V
         or not inputs
     ):
         return _chainer_apply(self, inputs)
-    nodes, arrays = [], []
+    nodes, arrays, requires_grad, rank = [], [], False, 0
     for x in inputs:
         array = x._data[0] if isinstance(x, Variable) else x
         if type(array) is not ndarray:
@@ -60,27 +58,33 @@ def apply(self: FunctionNode, inputs: tuple[Variable | ndarray, ...]) -> tuple[V
         node = _make_node(array, False) if x is array else x._node
         if node._layout is not None:
             return _chainer_apply(self, inputs)
+        requires_grad = requires_grad or node._requires_grad
+        rank = node._rank if node._rank > rank else rank
         nodes.append(node)
         arrays.append(array)
-    results = functions.forward(self, arrays)
+    result = functions.forward(self, arrays)
+    results = (result,)
     self._input_layouts = (None,) * len(nodes)
-    if results is None:
+    if result is None:
         if chainer.config.type_check:
             self._check_data_type_forward(tuple(arrays))
         self._input_indexes_to_retain = self._output_indexes_to_retain = None
         results = self.forward(tuple(arrays))
         if not _are_plain(self, results):
             return _chainer_apply(self, inputs)
-    requires_grad = any([node._requires_grad for node in nodes])
-    outputs = tuple([_make_variable(y, requires_grad) for y in results])
+    has_graph = _local.__dict__.get('enable_backprop', _global['enable_backprop'])
+    outputs, references = [], []
+    for y in results:
+        output = _make_variable(y, requires_grad)
+        outputs.append(output)
+        if has_graph:
+            output._node._creator_node = self
+            output._node._rank = rank + 1
+            references.append(weakref.ref(output._node))
     self._output_layouts = (None,) * len(outputs)
     self._output_count = len(outputs)
-    if _local.__dict__.get('enable_backprop', _global['enable_backprop']):
-        self.inputs = tuple(nodes)
-        self.rank = max([node._rank for node in nodes])
-        self.outputs = tuple([weakref.ref(y._node) for y in outputs])
-        for y in outputs:
-            y._node.creator_node = self
+    if has_graph:
+        self.inputs, self.rank, self.outputs = tuple(nodes), rank, tuple(references)
         for i in self._input_indexes_to_retain or ():
             nodes[i]._data = arrays[i]
         indexes = self._output_indexes_to_retain
@@ -88,17 +92,14 @@ def apply(self: FunctionNode, inputs: tuple[Variable | ndarray, ...]) -> tuple[V
             for i in indexes:
                 outputs[i]._node._data = results[i]
             self._retained_output_data = tuple([results[i] for i in indexes])
-    return outputs
+    return tuple(outputs)
 
 
 def _are_plain(function: FunctionNode, results: Any) -> bool:
     """Says whether what ``forward`` returned needs neither an error nor a layout."""
-    return (
-        type(results) is tuple
-        and function._output_layouts is None
-        and not (len(results) > 1 and function.is_elementwise)
-        and all([type(y) is ndarray for y in results])
-    )
+    if type(results) is not tuple or function._output_layouts is not None:
+        return False
+    return set(map(type, results)) == {ndarray} and not (function.is_elementwise and results[1:])
 
 
 def _make_node(array: ndarray, requires_grad: bool) -> VariableNode:
@@ -131,76 +132,76 @@ def backward(self: Variable, *args: Any, **kwargs: Any) -> None:
         type(loss) is not ndarray
         or loss.shape != ()
         or self._grad is not None
-        or self._grad_var is not None
         or args
         or any(kwargs.values())
         or not _is_default_config()
     ):
         _chainer_backward(self, *args, **kwargs)
     else:
-        with chainer.using_config('enable_backprop', False):
-            _backprop(self._node, numpy.ones_like(loss))
+        _backprop(self._node, numpy.array(1, loss.dtype))
 
 
 def _backprop(node: VariableNode, grad: ndarray) -> None:
-    """Visits the functions, the last first, and leaves the gradients in the leaves.
-
-    A gradient is an array or a variable.
-    """
+    """Visits the functions, the last first, and leaves the gradients in the leaves."""
     grads = GradTable(accumulate_grad_inputs=True)
+    grads.accumulate(node, grad)
     heap: list[tuple[int, int, FunctionNode]] = []
     seen: set[FunctionNode] = set()
     leaves: set[VariableNode] = set()
-
-    def push(x: VariableNode) -> None:
-        function = x._creator_node
-        if function is None:
-            leaves.add(x)
-        elif function not in seen:
-            # The higher the rank, the sooner it is visited, and among equals the first.
-            heapq.heappush(heap, (-function.rank, len(seen), function))
-            seen.add(function)
-
-    grads.accumulate(node, grad)
-    push(node)
-    while heap:
+    nodes = [node]
+    while True:
+        for x in nodes:
+            function = x._creator_node
+            if function is None:
+                leaves.add(x)
+            elif function not in seen:
+                # The higher the rank, the sooner it is visited, and among equals the first.
+                heapq.heappush(heap, (-function.rank, len(seen), function))
+                seen.add(function)
+        if not heap:
+            break
         function = heapq.heappop(heap)[2]
-        node = function.outputs[0]()
-        gy = grads.grads.get(node)
-        found = functions.backward(function, node, gy[0]) if gy else None
-        if found is None:
-            for x in _chainer_step(function, grads):
-                push(x)
-        else:
-            grads.pop(node)
-            for x, grad in found:
-                gx = grads.get_as_list(x)
-                gx.append(grad)
-                _reduce(gx)
-                push(x)
+        nodes = _step(function, grads) or _chainer_step(function, grads)
     for x in leaves:
-        leaf, gx = x._variable(), grads.pop(x)
+        leaf, gx = x._variable(), grads.grads[x][0]
         if leaf is not None:
-            leaf._set_grad_var_without_check(_as_variable(gx))
+            leaf._grad, leaf._grad_var = (gx, None) if type(gx) is ndarray else (gx.array, gx)
             leaf._loss_scale = None
 
 
-def _chainer_step(function: FunctionNode, grads: GradTable) -> Iterable[VariableNode]:
-    """Has a function compute its gradients, as Chainer does, and returns the nodes that got one."""
-    inputs, outputs = function.inputs, [y() for y in function.outputs]
+def _step(function: FunctionNode, grads: GradTable) -> list[VariableNode]:
+    """Computes gradients as arrays, if that can be done. Returns the nodes that got one."""
+    y = function.outputs[0]()
+    gy = grads.grads.get(y)
+    found = functions.backward(function, y, gy[0]) if gy else None
+    if not found:
+        return []
+    del grads.grads[y]
+    for x, gx in found:
+        if x in grads.grads or getattr(x._variable(), '_grad', None) is not None:
+            for before in grads.get_as_list(x):
+                gx = chainer.functions.add(before, gx).array
+        grads.grads[x] = [gx]
+    return [x for x, _ in found]
+
+
+def _chainer_step(function: FunctionNode, grads: GradTable) -> list[VariableNode]:
+    """Has a function compute its gradients, as Chainer does. Returns the nodes that got one."""
+    inputs, out_grad = function.inputs, []
+    for y in [y() for y in function.outputs]:
+        gy = None if y is None or y._creator_node is None else grads.pop(y)
+        out_grad.append(_as_variable(gy))
     indexes = tuple([i for i, x in enumerate(inputs) if x._requires_grad])
-    out_grad = tuple(
-        [_as_variable(grads.pop(y)) if y is not None and y._creator_node else None for y in outputs]
-    )
     if not indexes:
         return []
     in_grad = {inputs[i]: grads.get_as_list(inputs[i]) for i in indexes}
     for gx in in_grad.values():
-        gx[:] = [_as_variable(grad) for grad in gx]
-    backprop_step(function, indexes, out_grad, in_grad, False)
+        gx[:] = map(_as_variable, gx)
+    with chainer.using_config('enable_backprop', False):
+        backprop_step(function, indexes, tuple(out_grad), in_grad, False)
     for x, gx in in_grad.items():
-        for grad in gx:
-            _check_grad_type(function, x, True, grad.raw_array)
+        if gx:
+            _check_grad_type(function, x, True, gx[0].raw_array)
     return [x for x, gx in in_grad.items() if gx]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy
 from numpy import ndarray
+from numpy import ndarray as A  # noqa: N812
 
 BLOCK_SIZE = 40960  # elements that Adam updates at a time: five arrays of them stay in the cache
 FLOAT32, ZERO = numpy.dtype('f'), numpy.zeros((), 'f')
@@ -50,9 +51,9 @@ def subtract_max(x: ndarray, top: ndarray, y: ndarray) -> None:
     numpy.subtract(x, top, out=y)
 
 
-def log_softmax(x: ndarray, log_z: ndarray, t: ndarray, y: ndarray, log_p: ndarray) -> bool:
-    """Subtracts ``log_z`` of shape (N, 1), and picks each row's label, unless one is out of range."""
-    numpy.subtract(x, log_z, out=y)
+def log_softmax(x: A, top: A, log_s: A, t: A, y: A, log_p: A) -> bool:
+    """Subtracts two columns, and picks each row's label, unless one is out of range."""
+    numpy.subtract(x, top + log_s, out=y)
     if t.view('u4').max() >= x.shape[1]:
         return False
     log_p[:] = y[numpy.arange(len(t)), t]
@@ -67,26 +68,37 @@ def softmax_backward(t: ndarray, gx: ndarray) -> bool:
     return True
 
 
-def adam(constants: ndarray, g: ndarray, p: ndarray, m: ndarray, v: ndarray) -> None:
-    """Updates a parameter and its moments: vectors, step size, 1 - beta1, 1 - beta2 and eps."""
-    step_size, rate1, rate2, eps = [numpy.array(number) for number in constants]  # the fastest
-    for i in range(0, p.size, BLOCK_SIZE):
-        g_, p_, m_, v_ = [a[i : i + BLOCK_SIZE] for a in (g, p, m, v)]
-        # m += rate1 * (g - m)
-        s = g_ - m_
-        s *= rate1
-        m_ += s
-        # v += rate2 * (g * g - v)
-        numpy.multiply(g_, g_, out=s)
-        s -= v_
-        s *= rate2
-        v_ += s
-        # p -= step_size / (sqrt(v) + eps) * m
-        numpy.sqrt(v_, out=s)
-        s += eps
-        numpy.divide(step_size, s, out=s)
-        s *= m_
-        p_ -= s
+def count_hits(y: ndarray, t: ndarray) -> int:
+    """Counts the rows whose maximum is at the label."""
+    return numpy.count_nonzero(y.argmax(1) == t)
+
+
+def adam(*arrays: ndarray) -> bool:
+    """Updates a parameter: gradient, parameter, m and v of shape (N,), and numbers of shape ().
+
+    The numbers are the step size, 1 - beta1, 1 - beta2 and eps.
+    """
+    g, p, m, v, step_size, rate1, rate2, eps = arrays
+    if p.size > BLOCK_SIZE:
+        for i in range(0, p.size, BLOCK_SIZE):
+            adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], *arrays[4:])
+        return True
+    # m += rate1 * (g - m)
+    s = g - m
+    s *= rate1
+    m += s
+    # v += rate2 * (g * g - v)
+    numpy.multiply(g, g, out=s)
+    s -= v
+    s *= rate2
+    v += s
+    # p -= step_size / (sqrt(v) + eps) * m
+    numpy.sqrt(v, out=s)
+    s += eps
+    numpy.divide(step_size, s, out=s)
+    s *= m
+    p -= s
+    return True
 
 
 def _add_bias(b: ndarray, y: ndarray) -> None:
@@ -124,10 +136,11 @@ def _subtract_max(x: ndarray, top: ndarray, y: ndarray) -> None:
             y[i, j] = x[i, j] - top[i, 0]
 
 
-def _log_softmax(x: ndarray, log_z: ndarray, t: ndarray, y: ndarray, log_p: ndarray) -> bool:
+def _log_softmax(x: A, top: A, log_s: A, t: A, y: A, log_p: A) -> bool:
     for i in range(x.shape[0]):
+        log_z = top[i, 0] + log_s[i, 0]
         for j in range(x.shape[1]):
-            y[i, j] = x[i, j] - log_z[i, 0]
+            y[i, j] = x[i, j] - log_z
         if t[i] < 0 or t[i] >= x.shape[1]:
             return False
         log_p[i] = y[i, t[i]]
@@ -142,12 +155,28 @@ def _softmax_backward(t: ndarray, gx: ndarray) -> bool:
     return True
 
 
-def _adam(constants: ndarray, g: ndarray, p: ndarray, m: ndarray, v: ndarray) -> None:
-    step_size, rate1, rate2, eps = constants[0], constants[1], constants[2], constants[3]
+def _count_hits(y: ndarray, t: ndarray) -> int:
+    hits = 0
+    for i in range(y.shape[0]):
+        best = 0
+        for j in range(1, y.shape[1]):
+            if y[i, j] > y[i, best] or (y[i, j] != y[i, j] and y[i, best] == y[i, best]):
+                best = j
+        hits += best == t[i]
+    return hits
+
+
+def _adam(g: A, p: A, m: A, v: A, step_size: A, rate1: A, rate2: A, eps: A) -> bool:
+    finite = True
+    for i in range(g.size):
+        finite &= abs(g[i]) < numpy.float32(1e18)
+    if not finite:
+        return False
     for i in range(p.size):
-        m[i] += rate1 * (g[i] - m[i])
-        v[i] += rate2 * (g[i] * g[i] - v[i])
-        p[i] -= step_size / (numpy.sqrt(v[i]) + eps) * m[i]
+        m[i] += rate1[()] * (g[i] - m[i])
+        v[i] += rate2[()] * (g[i] * g[i] - v[i])
+        p[i] -= step_size[()] / (numpy.sqrt(v[i]) + eps[()]) * m[i]
+    return True
 
 
 @functools.cache
@@ -161,7 +190,8 @@ def compile_with_numba() -> None:
             import numba
 
             vector, matrix, labels = numba.float32[::1], numba.float32[:, ::1], numba.int32[::1]
-            types = {**dict.fromkeys('avrp', vector), 'm': matrix, 'c': matrix, 't': labels}
+            number = numba.types.Array(numba.float32, 0, 'C')
+            types = {**dict.fromkeys('vrp', vector), 'm': matrix, 'c': matrix, 't': labels, 'a': number}
             for name, kinds in KERNELS.items():
                 signature = tuple([types[kind] for kind in kinds])
                 compiler = numba.njit([signature], error_model='numpy', cache=cache)
@@ -175,11 +205,11 @@ def _same_bits(compiled: Callable, kernel: Callable, kinds: str) -> bool:
     """Tries both: a compiler could take a product and a sum for one operation."""
     random = numpy.random.RandomState(0)
     for k in (2, 10, 33):
-        shapes = {'a': 4, 'v': 50, 'r': k, 'p': 50 * k, 'm': (50, k), 'c': (50, 1), 't': 50}
+        shapes = {'a': (), 'v': 50, 'r': k, 'p': 50 * k, 'm': (50, k), 'c': (50, 1), 't': 50}
         arrays = []
         for kind in kinds:
             array = random.uniform(0 if kind in 'apt' else -1, 1, shapes[kind])
-            array[array < -0.5] = -0.0
+            array = numpy.where(array < -0.5, -0.0, array)
             arrays.append((array * k).astype('i') if kind == 't' else array.astype('f'))
         copies = [array.copy() for array in arrays]
         if compiled(*arrays) != kernel(*copies):
@@ -197,7 +227,8 @@ KERNELS = {
     'relu': 'mm',
     'relu_backward': 'mmm',
     'subtract_max': 'mcm',
-    'log_softmax': 'mctmv',
+    'log_softmax': 'mcctmv',
     'softmax_backward': 'tm',
-    'adam': 'apppp',
+    'count_hits': 'mt',
+    'adam': 'ppppaaaa',
 }

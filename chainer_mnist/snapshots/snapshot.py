@@ -110,8 +110,9 @@ class Snapshot:
         """Returns the number of units that explains all differences from a model of others."""
         candidates = set()
         for key in expected.keys() & self.arrays.keys():
-            shape = self.arrays[key].shape if expected[key] is None else expected[key].shape
-            for axis, (ours, theirs) in enumerate(zip(shape, self.arrays[key].shape)):
+            array, like = self.arrays[key], expected[key]
+            shape = array.shape if like is None else like.shape
+            for axis, (ours, theirs) in enumerate(zip(shape, array.shape)):
                 if ours != theirs:
                     # It can be a multiple of the units, as after a convolution.
                     candidates.add(theirs * units / ours if ours % units == 0 else 0)

@@ -6,18 +6,15 @@ and nothing else, and it is strict where CuPy is:
 - A device array is no NumPy array. NumPy cannot convert it, and no operation takes both.
 - An operation on arrays of another device than the current one is an error.
 
-It counts copies to the device, copies back and waits for the device. Chainer's CUDA kernels are
-written again in NumPy: whether CUDA compiles and computes them, and how fast, only a GPU shows.
+``counts`` has the copies to the device, the copies back and the waits for the device. Chainer's
+CUDA kernels are written again in NumPy: what CUDA makes of them, and how fast, only a GPU shows.
 
 Environment variables:
-    MOCK_CUPY_COUNTS: File for the counts and the number of the device, written at exit.
     MOCK_CUPY_GPUS: Number of GPUs. 1 if it is not set.
     MOCK_CUPY_BYTES: Size of the largest array that fits on a GPU. No limit if it is not set.
 """
 
-import atexit
 import functools
-import json
 import math
 import operator
 import os
@@ -216,9 +213,3 @@ sys.modules['cupy.cuda'] = cuda
 for _name in ('cupyx', 'cupyx.scipy', 'cupyx.scipy.linalg', 'cupyx.scipy.special', 'cupy._util'):
     sys.modules[_name] = types.ModuleType(_name)
 sys.modules['cupy._util'].PerformanceWarning = Warning
-
-
-@atexit.register
-def _write_counts():
-    with open(os.environ['MOCK_CUPY_COUNTS'], 'w') as file:
-        json.dump({**counts, 'device': Device().id}, file)

@@ -82,6 +82,14 @@ def test_plain_chainer_reads_the_files(network):
     assert content(train(plain)) == content(train(optimizer))
 
 
+def test_keys_are_sorted(saved):
+    """Chainer keeps them in sets, so that the same run would write other files."""
+    state = list(read('result/mlp.state'))
+    assert list(read('result/mlp.model')) == sorted(read('result/mlp.model'))
+    assert state[:20] == sorted(state[:20])
+    assert state[20:] == [*sorted(read('result/classifier.model')), 'seed']
+
+
 def test_state_of_a_copy_on_another_process():
     """What ``broadcast`` sends: all that makes one optimizer the same as another."""
     ours, theirs = train(make(Auxiliary)), make(Auxiliary)
@@ -206,8 +214,8 @@ def test_copies_that_are_all_as_old(saved):
     for name in ('iter_9', 'iter_10', 'iter_8'):
         shutil.copy('result/mlp.state', f'result/{name}')
     os.remove('result/mlp.state')
-    for name in os.listdir('result'):
-        os.utime(f'result/{name}', (10**9, 10**9))
+    for i, name in enumerate(sorted(os.listdir('result'))):  # in the order of their names
+        os.utime(f'result/{name}', (10**9, 10**9 + 0.1 * i))
     assert load('-r', 'result').state_path == 'result/iter_10'
 
 
@@ -348,18 +356,27 @@ def test_other_types_load_as_chainer_loads_them(saved, flag, name, floats, count
     assert content(train(ours)) == content(train(chainers))
 
 
+def test_arrays_in_the_order_of_fortran(saved):
+    rewrite(
+        'result/mlp.state',
+        lambda content: content.update({k: a.copy('F') for k, a in content.items()}),
+    )
+    optimizer = make()
+    load('-r', 'result/mlp.state', optimizer)
+    assert content(optimizer) == content(saved)
+    for param in optimizer.target.params():
+        assert all(a.flags.c_contiguous for a in [param.array, *param.update_rule.state.values()])
+
+
 INVALID = [
     ('predictor/l1/W', lambda a: a * numpy.float32('nan'), 'has invalid numbers in'),
     ('predictor/l1/W', lambda a: a + numpy.float32('inf'), 'has invalid numbers in'),
     ('predictor/l1/W', lambda a: a.astype('f8') + 3.5e38, 'has invalid numbers in'),
-    ('predictor/l1/W', lambda a: a.astype('>f8') - 1e39, 'has invalid numbers in'),
     ('predictor/l1/W', lambda a: a[..., :-1], 'of shape'),
     ('predictor/l1/b', lambda a: a[:-1], 'of shape'),
-    ('predictor/l1/W', lambda a: a[..., None], 'of shape'),
     ('predictor/l1/W', lambda a: a.ravel()[0], 'of shape'),
     ('predictor/l1/W', lambda a: a.astype('i4'), 'as int32'),
     ('predictor/l1/W', lambda a: a.astype('c8'), 'missing or None'),
-    ('predictor/l1/W', lambda a: a.astype('U'), 'missing or None'),
     ('predictor/l1/W', lambda a: numpy.array(None), 'missing or None'),
     ('predictor/l1/W/m', lambda a: a * numpy.float32('nan'), 'has invalid numbers in'),
     ('predictor/l1/W/m', lambda a: a[1:], 'of shape'),
