@@ -59,7 +59,11 @@ class ArgumentParser(argparse.ArgumentParser):
         """Parses a command line, by default that of the process. Exits with 2 on an error."""
         if args is None and is_interactive() and not self._is_called():
             self._fix = 'the arguments are those of this session: call main([]) to give none'
-        return super().parse_args(args, namespace)
+        parsed = super().parse_args(args, namespace)
+        for action in self._actions:
+            if action.nargs is None and getattr(parsed, action.dest, None) == []:  # "--out=--"
+                self.error(f'argument {"/".join(action.option_strings)}: expected one argument')
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         """Prints a one-line error and exits with status 2."""

@@ -89,10 +89,12 @@ def start_command(words, **options):
 
 
 def wait_for(process, text):
-    """Waits until a process prints a line that ends with the text."""
+    """Waits until a process prints a line that ends with the text. Returns what it printed."""
+    printed = ''
     for line in process.stdout:
+        printed += line
         if line.endswith(f'{text}\n'):
-            return
+            return printed
     pytest.fail(f'{text!r} was never printed: {process.stderr and process.stderr.read()}')
 
 

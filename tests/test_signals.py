@@ -25,13 +25,13 @@ def send(process, signum):
 
 @pytest.mark.parametrize(('signum', 'line'), [(SENT[0], 'graph generated'), (SENT[-1], 'epoch 3')])
 def test_a_signal_ends_the_run_and_its_command_resumes(signum, line, monkeypatch):
-    words = ['-e', 12, '-b', 4, '-u', 20, '-n', 'trainflag', '-s', 1]
-    train(*words, '-o', 'whole')
+    words = ['-e', 12, '-b', 4, '-u', 20, '-n', 'trainflag']
     process = start(*words, '-o', 'a directory')
-    wait_for(process, line)
+    seed = re.search(r'# seed: (\d+)', wait_for(process, line))[1]
     send(process, signum)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signum
+    train(*words, '-s', seed, '-o', 'whole')
     command = re.fullmatch(f'{INTERRUPTED}(.*)\n', errors)[1]
     if line == 'epoch 3':
         assert 2 <= read('a directory/mlp.state')['epoch'] < 12

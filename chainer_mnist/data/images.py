@@ -52,8 +52,9 @@ def _open(path: str) -> numpy.ndarray:
         warnings.simplefilter('ignore')  # Pillow warns of flaws that it can live with
         if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe can hang
             raise ValueError('not a regular file')
-        with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
-            image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as file:
+            file.draft(None, (WORKING_SIDE, WORKING_SIDE))
+            image: Image.Image = file
             with contextlib.suppress(SyntaxError):  # so Pillow calls damaged EXIF
                 image = ImageOps.exif_transpose(image)
             # In RGBA Pillow cuts off what 16 bits or floats hold above 255.
@@ -103,21 +104,26 @@ def _select(pixels: numpy.ndarray, ink: numpy.ndarray, threshold: float) -> nump
     labels, (top, bottom, left, right), areas = _components(mask)
     height, width = bottom - top, right - left
     inside = (top > 0) & (left > 0) & (bottom < len(ink)) & (right < len(ink[0]))
-    # A digit that was cut out tightly is all there is, and crosses the border a few times.
     border = numpy.concatenate([mask[0], mask[:, -1], mask[-1], mask[:, 0]])
-    if border.mean() < 0.3 and numpy.diff(border).sum() < 16:
-        inside |= areas > 0.9 * areas.sum()
-    fits = inside & (height > 0.02 * max(ink.shape)) & (width < 3 * height)
+    if border.mean() > 0.3 or areas[~inside].sum() > ink.size / 2:
+        return None  # the border shows more than plain paper, a shadow or a table
+    sizes = (height > 0.02 * max(ink.shape)) & (width < 3 * height)
+    # A digit that was cut out tightly is alone, and crosses the border a few times.
+    if not (inside & sizes).any() and numpy.diff(border).sum() < 16:
+        inside = areas > 0.1 * areas.sum()
+    fits = inside & sizes
     if not fits.any():
         return None
     main = numpy.argmax(fits * height * width)
     box = (slice(top[main], bottom[main]), slice(left[main], right[main]))
-    if _is_frame(labels[box] == main + 1):
-        for part in (33, 10):
-            margin = 1 + min(height[main], width[main]) // part
-            digit = _find_digit(pixels[box][margin:-margin, margin:-margin])
-            if digit is not None:
-                return digit
+    body = labels[box] == main + 1
+    if _is_frame(body):
+        margin = 1 + min(body.shape) // 12
+        digit = _find_digit(pixels[box][margin:-margin, margin:-margin])
+        if digit is not None:
+            return digit
+        if body.mean() > 0.8 and 2 * width[main] > height[main]:
+            return None  # an empty sheet
     gap = 0.15 * height[main]
     overlap = numpy.minimum(right, right[main]) - numpy.maximum(left, left[main])
     near = (top < bottom[main] + gap) & (bottom > top[main] - gap) & (overlap > -gap)
@@ -129,10 +135,11 @@ def _select(pixels: numpy.ndarray, ink: numpy.ndarray, threshold: float) -> nump
 
 
 def _is_frame(body: numpy.ndarray) -> bool:
-    """Tells whether a thing has four straight sides: a frame, a sheet or Matplotlib's square."""
-    height, width = (length // 8 for length in body.shape)
-    strips = (body[:height], body[-height:], body[:, :width].T, body[:, -width:].T)
-    return min(strip.any(axis=0).mean() for strip in strips) > 0.8
+    """Tells whether a thing has four straight sides: a frame, a sheet or Matplotlib's axes."""
+    height, width = (length // 9 for length in body.shape)
+    top, bottom, left, right = body[:height], body[-height:], body[:, :width], body[:, -width:]
+    sides = [side.any(axis=0).mean() for side in (top, bottom, left.T, right.T)]
+    return min(sides) > 0.8
 
 
 def _components(mask: numpy.ndarray) -> tuple[numpy.ndarray, list[numpy.ndarray], numpy.ndarray]:
@@ -146,17 +153,15 @@ def _components(mask: numpy.ndarray) -> tuple[numpy.ndarray, list[numpy.ndarray]
     stride = mask.shape[1] + 2
     first = numpy.searchsorted(row * stride + stop, (row + 1) * stride + start)
     last = numpy.searchsorted(row * stride + start, (row + 1) * stride + stop, 'right')
-    parent = list(range(len(row)))
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = run = parent[parent[run]]
-        return run
-
-    for run in range(len(row)):
-        for below in range(first[run], last[run]):  # the runs that touch it
-            parent[root(below)] = root(run)
-    _, component = numpy.unique([root(run) for run in parent], return_inverse=True)
+    count = last - first  # of the runs below that touch a run
+    run = numpy.repeat(numpy.arange(len(row)), count)
+    below = numpy.arange(len(run)) - numpy.repeat(numpy.cumsum(count) - count - first, count)
+    component = numpy.arange(len(row))
+    while (component[run] != component[below]).any():
+        for a, b in ((run, below), (below, run)):
+            numpy.minimum.at(component, component[a], component[b])
+        component = component[component]
+    _, component = numpy.unique(component, return_inverse=True)
     labels = numpy.zeros(mask.shape, int)
     labels[mask] = numpy.repeat(component + 1, stop - start)
     order = numpy.argsort(component, kind='stable')

@@ -54,7 +54,7 @@ def load_mnist() -> tuple[Dataset, Dataset]:
         raise UserError(f'{what}; bring it back with "git checkout data" in the clone') from None
 
 
-def _resolve_paths(root: str) -> list[str]:
+def _resolve_paths(root: str) -> list[tuple[str, str]]:
     """Finds images and labels for training and for testing, as paths with keys."""
     folder = os.path.dirname(root) if os.path.isfile(root) else root
     found, missing = [], []
@@ -104,10 +104,7 @@ def _load(images: tuple[str, str], labels: tuple[str, str]) -> Dataset:
 
 
 def _wrong(path: str, array: numpy.ndarray, fix: str) -> UserError:
-    what = f'{path} has {array.dtype} of shape {array.shape}'
-    if array.dtype.kind in 'biuf' and array.size:
-        what += f' from {array.min()} to {array.max()}'
-    return UserError(f'{what}; {fix}')
+    return UserError(f'{path} has {array.dtype} of shape {array.shape}; {fix}')
 
 
 def _read(path: str, key: str) -> numpy.ndarray:

@@ -19,14 +19,9 @@ __all__ = ['Adam', 'fast_training']
 # where they are not.
 MIN_UNITS_FOR_THREADS = 100
 
-# Whoever sets one of these knows better.
-THREAD_VARIABLES = (
-    'BLIS_NUM_THREADS',
-    'MKL_NUM_THREADS',
-    'OMP_NUM_THREADS',
-    'OPENBLAS_NUM_THREADS',
-    'VECLIB_MAXIMUM_THREADS',
-)
+# Whoever sets one of these variables knows better.
+THREAD_VARIABLES = [f'{name}_NUM_THREADS' for name in ('BLIS', 'MKL', 'OMP', 'OPENBLAS')]
+THREAD_VARIABLES.append('VECLIB_MAXIMUM_THREADS')
 
 _training = threading.Lock()
 
@@ -46,7 +41,7 @@ def fast_training(units: int) -> Iterator[None]:
             threads = 1
         stack.enter_context(threadpoolctl.threadpool_limits(threads, user_api='blas'))
         kernels.compile_with_numba()
-        for owner, name, chainers, ours in graph.PATCHES:
+        for owner, name, chainers, ours in graph.METHODS:
             if getattr(owner, name) is chainers:  # and not what somebody else has put there
                 stack.callback(setattr, owner, name, chainers)
                 setattr(owner, name, ours)

@@ -1,20 +1,33 @@
-"""The arithmetic of a multi-layer perceptron on float32 arrays, with the bits of Chainer's.
+"""The functions of a multi-layer perceptron on bare arrays, with the bits of Chainer's.
 
-Results are written to the last arguments. ``compile_with_numba`` replaces what Numba makes faster.
+``forward`` and ``backward`` return ``None`` for what Chainer has to check or compute: other arrays,
+types, shapes and options, numbers that are not finite, and methods that somebody has replaced.
+``compile_with_numba`` replaces the arithmetic by what Numba makes of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+import math
+import operator
+from typing import Any, Optional
 
 import numpy
+from chainer import FunctionNode
+from chainer.functions.activation.relu import ReLU
+from chainer.functions.connection.linear import LinearFunction
+from chainer.functions.evaluation.accuracy import Accuracy
+from chainer.functions.loss.softmax_cross_entropy import SoftmaxCrossEntropy
+from chainer.variable import VariableNode
 from numpy import ndarray
-from numpy import ndarray as A  # noqa: N812
 
 BLOCK_SIZE = 40960  # elements that Adam updates at a time: five arrays of them stay in the cache
-FLOAT32, ZERO = numpy.dtype('f'), numpy.zeros((), 'f')
+FLOAT32, INT32, ZERO = numpy.dtype('f'), numpy.dtype('i'), numpy.zeros((), 'f')
+
+A = ndarray
+Results = Optional[tuple[ndarray]]
+Gradients = Optional[list[tuple[VariableNode, ndarray]]]
 
 
 def is_float32(*arrays: object) -> bool:
@@ -25,158 +38,208 @@ def is_float32(*arrays: object) -> bool:
     return True
 
 
-def add_bias(b: ndarray, y: ndarray) -> None:
-    """Adds a bias to each row."""
+def forward(function: FunctionNode, arrays: list[ndarray]) -> Results:
+    """Does what ``function.forward`` does, and the checks of types before it."""
+    cls = type(function)
+    if cls not in FUNCTIONS or _get_methods(cls) != METHODS[cls]:
+        return None
+    # It has its default options and no method of its own, and has not been applied before.
+    if getattr(function, 'class_weight', None) is not None or vars(function) != DEFAULTS[cls]:
+        return None
+    return FUNCTIONS[cls][0](function, *arrays)
+
+
+def backward(function: FunctionNode, y: VariableNode, gy: Any) -> Gradients:
+    """Does what ``function.backward`` does, given the output and its gradient."""
+    cls, own, gy = type(function), vars(function), gy if type(gy) is ndarray else gy._data[0]
+    if cls not in FUNCTIONS or _get_methods(cls) != METHODS[cls] or not is_float32(gy):
+        return None
+    if 'backward' in own or 'backward_accumulate' in own:
+        return None
+    return FUNCTIONS[cls][1](function, y._data, gy)
+
+
+def _linear(function: LinearFunction, x: ndarray, *params: ndarray) -> Results:
+    if not 1 <= len(params) <= 2 or not is_float32(x, *params):
+        return None
+    W, b = params[0], params[-1]  # noqa: N806
+    if x.ndim != 2 or x.shape[1:] != W.shape[1:] or (b is not W and b.shape != W.shape[:1]):
+        return None
+    y = x.dot(W.T)
+    if b is not W:
+        add_bias(y, b)
+    function._config_use_ideep = 'never'
+    function.retain_inputs((0, 1))
+    return (y,)
+
+
+def _linear_backward(function: LinearFunction, y: None, gy: ndarray) -> Gradients:
+    inputs = function.inputs
+    x, W = inputs[0]._data, inputs[1]._data  # noqa: N806
+    if not is_float32(x, W) or x.shape != (len(gy), W.shape[1]):
+        return None
+    grads = []
+    if inputs[0]._requires_grad:
+        grads.append((inputs[0], gy.dot(W)))
+    if inputs[1]._requires_grad:
+        grads.append((inputs[1], gy.T.dot(x)))
+    if inputs[2:] and inputs[2]._requires_grad:
+        grads.append((inputs[2], numpy.add.reduce(gy, 0)))
+    return grads
+
+
+def _relu(function: ReLU, x: ndarray, *more: ndarray) -> Results:
+    if more or not is_float32(x) or x.ndim != 2:
+        return None
+    function.retain_outputs((0,))
+    return (relu(x),)
+
+
+def _relu_backward(function: ReLU, y: ndarray, gy: ndarray) -> Gradients:
+    if not is_float32(y) or y.ndim != 2 or y.shape != gy.shape:
+        return None
+    return [(function.inputs[0], relu_backward(y, gy))]
+
+
+def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> Results:
+    if not _are_scores_and_labels(*arrays) or not are_in_range(*arrays):
+        return None
+    x, t = arrays
+    top, y = subtract_max(x)
+    numpy.exp(y, out=y)
+    s = numpy.add.reduce(y, 1, keepdims=True)
+    numpy.log(s, out=s)
+    y, log_p = log_softmax(x, top, s, t)
+    coeff = numpy.float64(1 / len(t))
+    loss = (numpy.add.reduce(log_p, keepdims=True) * -coeff).astype(FLOAT32, copy=False)
+    if not math.isfinite(loss[0]):
+        return None
+    function.y, function._coeff = numpy.exp(y, out=y), coeff
+    function.retain_inputs((0, 1))
+    return (loss.reshape(()),)
+
+
+def _softmax_cross_entropy_backward(function: Any, y: None, gy: ndarray) -> Gradients:
+    x, t = [node._data for node in function.inputs]
+    if not _are_scores_and_labels(x, t) or not is_float32(function.y) or function.ignore_label >= 0:
+        return None
+    if function.class_weight is not None or not are_in_range(x, t):
+        return None
+    gx = softmax_backward(function.y, t)
+    gx *= gy * function._coeff
+    return [(function.inputs[0], gx)]
+
+
+def _accuracy(function: Accuracy, *arrays: ndarray) -> Results:
+    if not _are_scores_and_labels(*arrays):
+        return None
+    y, t = arrays
+    return (numpy.array(numpy.count_nonzero(y.argmax(1) == t) / len(t), 'f'),)
+
+
+def _are_scores_and_labels(*arrays: ndarray) -> bool:
+    """Says whether these are float32 (N, K) and int32 (N,), and not empty."""
+    if len(arrays) != 2 or not is_float32(arrays[0]) or type(arrays[1]) is not ndarray:
+        return False
+    x, t = arrays
+    if x.ndim != 2 or x.shape[:1] != t.shape or not x.size:
+        return False
+    return t.dtype == INT32 and t.flags.carray
+
+
+FUNCTIONS: dict[type, Any] = {
+    LinearFunction: (_linear, _linear_backward),
+    ReLU: (_relu, _relu_backward),
+    SoftmaxCrossEntropy: (_softmax_cross_entropy, _softmax_cross_entropy_backward),
+    Accuracy: (_accuracy, None),
+}
+_get_methods = operator.attrgetter('check_type_forward', 'forward', 'forward_cpu', 'backward')
+METHODS = {cls: _get_methods(cls) for cls in FUNCTIONS}
+DEFAULTS = {cls: vars(cls()) for cls in FUNCTIONS}
+
+
+def add_bias(y: ndarray, b: ndarray) -> None:
+    """Adds a bias to each row, in place."""
     y += b
 
 
-def sum_rows(gy: ndarray, gb: ndarray) -> None:
-    """Sums over axis 0."""
-    numpy.add.reduce(gy, 0, out=gb)
-
-
-def relu(x: ndarray, y: ndarray) -> None:
+def relu(x: ndarray) -> ndarray:
     """Computes ReLU."""
-    numpy.maximum(x, ZERO, out=y)
+    return numpy.maximum(x, ZERO)
 
 
-def relu_backward(y: ndarray, gy: ndarray, gx: ndarray) -> None:
+def relu_backward(y: ndarray, gy: ndarray) -> ndarray:
     """Computes the gradient of ReLU's input."""
-    numpy.multiply(gy, y > ZERO, out=gx)
+    return gy * (y > ZERO)
 
 
-def subtract_max(x: ndarray, top: ndarray, y: ndarray) -> None:
-    """Subtracts from each row its maximum, ``top`` of shape (N, 1)."""
-    numpy.maximum.reduce(x, 1, keepdims=True, out=top)
-    numpy.subtract(x, top, out=y)
+def are_in_range(x: ndarray, t: ndarray) -> bool:
+    """Says whether each label, int32, is the number of a column."""
+    return t.view(numpy.uint32).max() < x.shape[1]
 
 
-def log_softmax(x: A, top: A, log_s: A, t: A, y: A, log_p: A) -> bool:
-    """Subtracts two columns, and picks each row's label, unless one is out of range."""
-    numpy.subtract(x, top + log_s, out=y)
-    if t.view('u4').max() >= x.shape[1]:
-        return False
-    log_p[:] = y[numpy.arange(len(t)), t]
-    return True
+def subtract_max(x: ndarray) -> tuple[ndarray, ndarray]:
+    """Returns the maximum of each row, (N, 1), and the rows without it."""
+    top = numpy.maximum.reduce(x, 1, keepdims=True)
+    return top, x - top
 
 
-def softmax_backward(t: ndarray, gx: ndarray) -> bool:
-    """Subtracts 1 at each row's label, unless one is out of range."""
-    if t.view('u4').max() >= gx.shape[1]:
-        return False
+def numba_subtract_max(x: ndarray) -> tuple[ndarray, ndarray]:
+    """Does the same, as Numba knows it."""
+    top = numpy.empty((len(x), 1), x.dtype)
+    for i in range(len(x)):
+        top[i, 0] = x[i].max()
+    return top, x - top
+
+
+def log_softmax(x: ndarray, top: ndarray, s: ndarray, t: ndarray) -> tuple[ndarray, ndarray]:
+    """Subtracts two columns, and picks the element at the label of each row."""
+    s += top
+    y = x - s
+    return y, y[numpy.arange(len(t)), t]
+
+
+def softmax_backward(y: ndarray, t: ndarray) -> ndarray:
+    """Subtracts 1 at the label of each row."""
+    gx = y.copy()
     gx[numpy.arange(len(t)), t] -= 1
-    return True
+    return gx
 
 
-def count_hits(y: ndarray, t: ndarray) -> int:
-    """Counts the rows whose maximum is at the label."""
-    return numpy.count_nonzero(y.argmax(1) == t)
+def numpy_adam(*arrays: ndarray) -> None:
+    """Updates a parameter in place: gradient, parameter, m and v of shape (N,), and numbers.
 
-
-def adam(*arrays: ndarray) -> bool:
-    """Updates a parameter: gradient, parameter, m and v of shape (N,), and numbers of shape ().
-
-    The numbers are the step size, 1 - beta1, 1 - beta2 and eps.
+    The numbers are arrays of shape (): the step size, 1 - beta1, 1 - beta2 and eps.
     """
     g, p, m, v, step_size, rate1, rate2, eps = arrays
     if p.size > BLOCK_SIZE:
         for i in range(0, p.size, BLOCK_SIZE):
-            adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], *arrays[4:])
-        return True
-    # m += rate1 * (g - m)
-    s = g - m
-    s *= rate1
-    m += s
-    # v += rate2 * (g * g - v)
-    numpy.multiply(g, g, out=s)
-    s -= v
-    s *= rate2
-    v += s
-    # p -= step_size / (sqrt(v) + eps) * m
-    numpy.sqrt(v, out=s)
-    s += eps
-    numpy.divide(step_size, s, out=s)
-    s *= m
-    p -= s
-    return True
+            numpy_adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], *arrays[4:])
+        return
+    m += rate1 * (g - m)
+    v += rate2 * (g * g - v)
+    p -= step_size / (numpy.sqrt(v) + eps) * m
 
 
-def _add_bias(b: ndarray, y: ndarray) -> None:
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            y[i, j] += b[j]
-
-
-def _sum_rows(gy: ndarray, gb: ndarray) -> None:
-    gb[:] = 0
-    for i in range(gy.shape[0]):
-        for j in range(gy.shape[1]):
-            gb[j] += gy[i, j]
-
-
-def _relu(x: ndarray, y: ndarray) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            y[i, j] = x[i, j] if x[i, j] > 0 or x[i, j] != x[i, j] else 0
-
-
-def _relu_backward(y: ndarray, gy: ndarray, gx: ndarray) -> None:
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            gx[i, j] = gy[i, j] * numpy.float32(y[i, j] > 0)
-
-
-def _subtract_max(x: ndarray, top: ndarray, y: ndarray) -> None:
-    for i in range(x.shape[0]):
-        top[i, 0] = x[i, 0]
-        for j in range(1, x.shape[1]):
-            if x[i, j] > top[i, 0] or x[i, j] != x[i, j]:
-                top[i, 0] = x[i, j]
-        for j in range(x.shape[1]):
-            y[i, j] = x[i, j] - top[i, 0]
-
-
-def _log_softmax(x: A, top: A, log_s: A, t: A, y: A, log_p: A) -> bool:
-    for i in range(x.shape[0]):
-        log_z = top[i, 0] + log_s[i, 0]
-        for j in range(x.shape[1]):
-            y[i, j] = x[i, j] - log_z
-        if t[i] < 0 or t[i] >= x.shape[1]:
-            return False
-        log_p[i] = y[i, t[i]]
-    return True
-
-
-def _softmax_backward(t: ndarray, gx: ndarray) -> bool:
-    for i in range(gx.shape[0]):
-        if t[i] < 0 or t[i] >= gx.shape[1]:
-            return False
-        gx[i, t[i]] -= numpy.float32(1)
-    return True
-
-
-def _count_hits(y: ndarray, t: ndarray) -> int:
-    hits = 0
-    for i in range(y.shape[0]):
-        best = 0
-        for j in range(1, y.shape[1]):
-            if y[i, j] > y[i, best] or (y[i, j] != y[i, j] and y[i, best] == y[i, best]):
-                best = j
-        hits += best == t[i]
-    return hits
-
-
-def _adam(g: A, p: A, m: A, v: A, step_size: A, rate1: A, rate2: A, eps: A) -> bool:
-    finite = True
+def numba_adam(g: A, p: A, m: A, v: A, step_size: A, rate1: A, rate2: A, eps: A) -> bool:
+    """Does the same in a single pass, unless the square of a gradient can overflow: then, true."""
+    is_small = True
     for i in range(g.size):
-        finite &= abs(g[i]) < numpy.float32(1e18)
-    if not finite:
-        return False
+        is_small &= abs(g[i]) < numpy.float32(1e18)
+    if not is_small:
+        return True
     for i in range(p.size):
         m[i] += rate1[()] * (g[i] - m[i])
         v[i] += rate2[()] * (g[i] * g[i] - v[i])
         p[i] -= step_size[()] / (numpy.sqrt(v[i]) + eps[()]) * m[i]
-    return True
+    return False
+
+
+adam = numpy_adam
+
+# Where there is a numba_NAME, Numba compiles that in place of NAME.
+KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'subtract_max', 'log_softmax']
+KERNELS += ['softmax_backward', 'adam']
 
 
 @functools.cache
@@ -185,50 +248,27 @@ def compile_with_numba() -> None:
 
     Numba keeps what it has compiled in a cache where it finds a directory to write to.
     """
+    before, expected = {name: globals()[name] for name in KERNELS}, _try_kernels()
     for cache in (True, False):
         with contextlib.suppress(Exception):  # whatever Numba, LLVM and the disk raise
             import numba
 
-            vector, matrix, labels = numba.float32[::1], numba.float32[:, ::1], numba.int32[::1]
-            number = numba.types.Array(numba.float32, 0, 'C')
-            types = {**dict.fromkeys('vrp', vector), 'm': matrix, 'c': matrix, 't': labels, 'a': number}
-            for name, kinds in KERNELS.items():
-                signature = tuple([types[kind] for kind in kinds])
-                compiler = numba.njit([signature], error_model='numpy', cache=cache)
-                compiled = compiler(globals()[f'_{name}'])
-                if _same_bits(compiled, globals()[name], kinds):
-                    globals()[name] = compiled
-            return
+            for name in KERNELS:
+                kernel = globals().get(f'numba_{name}', before[name])
+                globals()[name] = numba.njit(kernel, error_model='numpy', cache=cache)
+            if _try_kernels() == expected:
+                return
+        globals().update(before)
 
 
-def _same_bits(compiled: Callable, kernel: Callable, kinds: str) -> bool:
-    """Tries both: a compiler could take a product and a sum for one operation."""
+def _try_kernels() -> list[bytes]:
+    """Returns what the kernels make of random numbers. A compiler could fuse two operations."""
     random = numpy.random.RandomState(0)
-    for k in (2, 10, 33):
-        shapes = {'a': (), 'v': 50, 'r': k, 'p': 50 * k, 'm': (50, k), 'c': (50, 1), 't': 50}
-        arrays = []
-        for kind in kinds:
-            array = random.uniform(0 if kind in 'apt' else -1, 1, shapes[kind])
-            array = numpy.where(array < -0.5, -0.0, array)
-            arrays.append((array * k).astype('i') if kind == 't' else array.astype('f'))
-        copies = [array.copy() for array in arrays]
-        if compiled(*arrays) != kernel(*copies):
-            return False
-        if any([a.tobytes() != b.tobytes() for a, b in zip(arrays, copies)]):
-            return False
-    return True
-
-
-# The arguments of each: Adam's numbers, vectors of N, of K and of N * K positive numbers, matrices
-# (N, K), columns (N, 1) and labels
-KERNELS = {
-    'add_bias': 'rm',
-    'sum_rows': 'mr',
-    'relu': 'mm',
-    'relu_backward': 'mmm',
-    'subtract_max': 'mcm',
-    'log_softmax': 'mcctmv',
-    'softmax_backward': 'tm',
-    'count_hits': 'mt',
-    'adam': 'ppppaaaa',
-}
+    x, y, z = numpy.maximum(random.standard_normal((3, 50, 33)), -1).astype('f')
+    t, column = random.randint(0, 33, 50).astype('i'), x[:, :1].copy()
+    add_bias(y, x[0])
+    arrays = [x, y, z, relu(x), relu_backward(x, y), *subtract_max(x), softmax_backward(x, t)]
+    arrays += log_softmax(x, column, column.copy(), t)
+    numbers = [numpy.array(number, 'f') for number in (0.001, 0.1, 0.001, 1e-8)]
+    adam(*[a.reshape(-1) for a in (x, y, z, numpy.abs(x))], *numbers)
+    return [numpy.array(are_in_range(x, t)).tobytes(), *[a.tobytes() for a in arrays]]

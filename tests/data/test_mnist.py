@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import pathlib
 import re
 import struct
 import tracemalloc
@@ -13,8 +12,6 @@ from chainer_mnist.console import UserError
 import chainer
 import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from helpers import make_pipe, read
 
@@ -97,97 +94,77 @@ def test_a_clone_without_its_data(monkeypatch, tmp_path):
 # Layouts
 
 
-def idx_bytes(array):
-    kind, dtype = (12, '>i4') if array.dtype == 'i' else (8, 'u1')
-    header = struct.pack(f'>HBB{array.ndim}I', 0, kind, array.ndim, *array.shape)
-    return header + array.astype(dtype).tobytes()
-
-
-def npz(x, y, save=numpy.savez_compressed):
-    """Makes a writer of npz files: path and key of images and labels."""
-
-    def write(root, raw):
-        files = {}
-        for part in ('train', 'test'):
-            for letter, name in (('x', x), ('y', y)):
-                path, key = name.format(part).split(':')
-                files.setdefault(path, {})[key] = raw[f'{letter}_{part}']
-        for path, arrays in files.items():
+def write(root, raw, images, labels, test='test'):
+    """Writes a data set. The names are those of LAYOUTS in the package."""
+    npz = {}
+    for part, name in (('train', 'train'), ('test', test)):
+        for key, layout in (('x', images), ('y', labels)):
+            path, _, key_in_file = layout.format(name).partition(':')
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            save(root / path, **arrays)
-
-    return write
-
-
-def idx(x='{}-images-idx3-ubyte', y='{}-labels-idx1-ubyte', test='t10k', pack=bytes):
-    """Makes a writer of idx files: names of images and labels, and how they are compressed."""
-
-    def write(root, raw):
-        for part, name in (('train', 'train'), ('test', test)):
-            for letter, file in (('x', x), ('y', y)):
-                path = root / file.format(name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(pack(idx_bytes(raw[f'{letter}_{part}'])))
-
-    return write
-
-
-def emnist(split):
-    """Images are stored column by column."""
-    write = idx(
-        f'emnist-{split}-{{}}-images-idx3-ubyte', f'emnist-{split}-{{}}-labels-idx1-ubyte', 'test'
-    )
-    return lambda root, raw: write(
-        root, {key: array.swapaxes(1, 2) if key[0] == 'x' else array for key, array in raw.items()}
-    )
-
-
-def qmnist(root, raw):
-    """Labels have eight columns of 32 bits."""
-    write = idx(
-        'QMNIST/raw/qmnist-{}-images-idx3-ubyte', 'QMNIST/raw/qmnist-{}-labels-idx2-int', 'test'
-    )
-    columns = numpy.int32([[1] + [99] * 7])
-    write(root, {k: a[:, None] * columns if k[0] == 'y' else a for k, a in raw.items()})
-
-
-def kaggle(root, raw):
-    """A folder stands under one of the names."""
-    idx('{}-images.idx3-ubyte', '{}-labels.idx1-ubyte')(root, raw)
-    (root / 'train-images-idx3-ubyte').mkdir()
+            array = raw[f'{key}_{part}']
+            if key_in_file:
+                npz.setdefault(path, {})[key_in_file] = array
+                continue
+            kind, dtype = (12, '>i4') if 'int' in path else (8, 'u1')
+            if 'emnist' in path and key == 'x':
+                array = array.swapaxes(1, 2)
+            if 'qmnist' in path and key == 'y':
+                array = numpy.pad(array[:, None], ((0, 0), (0, 7)), constant_values=99)
+            content = struct.pack(f'>HBB{array.ndim}I', 0, kind, array.ndim, *array.shape)
+            content += array.astype(dtype).tobytes()
+            (root / path).write_bytes(gzip.compress(content) if '.gz' in path else content)
+    for path, arrays in npz.items():
+        numpy.savez_compressed(root / path, **arrays)
 
 
 CACHE = 'pfnet/chainer/mnist/{}.npz'
-LAYOUTS = {
-    'Chainer cache': npz(f'{CACHE}:x', f'{CACHE}:y'),
-    'Chainer cache, not compressed': npz(f'{CACHE}:x', f'{CACHE}:y', numpy.savez),
-    'Chainer': npz('{}.npz:x', '{}.npz:y'),
-    'Keras': npz('mnist.npz:x_{}', 'mnist.npz:y_{}'),
-    'KMNIST': npz('kmnist-{}-imgs.npz:arr_0', 'kmnist-{}-labels.npz:arr_0'),
-    'idx': idx(),
-    'idx.gz': idx('{}-images-idx3-ubyte.gz', '{}-labels-idx1-ubyte.gz', pack=gzip.compress),
-    'gzip without .gz': idx(pack=gzip.compress),
-    'Kaggle': kaggle,
-    'torchvision': idx('MNIST/raw/{}-images-idx3-ubyte', 'MNIST/raw/{}-labels-idx1-ubyte'),
-    'EMNIST digits': emnist('digits'),
-    'EMNIST MNIST': emnist('mnist'),
-    'QMNIST': qmnist,
-}
-WRITE_IDX, WRITE_CHAINER = LAYOUTS['idx'], LAYOUTS['Chainer']
+CHAINER = ('{}.npz:x', '{}.npz:y')
+IDX = ('{}-images-idx3-ubyte', '{}-labels-idx1-ubyte', 't10k')
+IDX_GZ = ('{}-images-idx3-ubyte.gz', '{}-labels-idx1-ubyte.gz', 't10k')
+EMNIST = ('emnist-digits-{}-images-idx3-ubyte', 'emnist-digits-{}-labels-idx1-ubyte.gz')
+LAYOUTS = [
+    CHAINER,
+    IDX,
+    IDX_GZ,
+    EMNIST,
+    (f'{CACHE}:x', f'{CACHE}:y'),
+    ('mnist.npz:x_{}', 'mnist.npz:y_{}'),
+    ('kmnist-{}-imgs.npz:arr_0', 'kmnist-{}-labels.npz:arr_0'),
+    ('{}-images.idx3-ubyte', '{}-labels.idx1-ubyte', 't10k'),
+    ('KMNIST/raw/{}-images-idx3-ubyte', 'KMNIST/raw/{}-labels-idx1-ubyte', 't10k'),
+    (
+        'EMNIST/raw/emnist-mnist-{}-images-idx3-ubyte',
+        'EMNIST/raw/emnist-mnist-{}-labels-idx1-ubyte',
+    ),
+    ('qmnist-{}-images-idx3-ubyte.gz', 'qmnist-{}-labels-idx2-int.gz'),
+]
 
 
-@pytest.mark.parametrize('write', LAYOUTS.values(), ids=LAYOUTS)
-def test_every_layout(write, root, raw):
-    write(root, raw)
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_every_layout(layout, root, raw):
+    write(root, raw, *layout)
+    assert_is(raw)
+
+
+def test_idx_files_that_are_compressed_or_not_under_either_name(root, raw):
+    """Some browsers decompress files and keep the names, and Kaggle has folders of such names."""
+    write(root, raw, *IDX_GZ)
+    for path in list(root.iterdir()):
+        path.rename(str(path).replace('.gz', ''))
+    assert_is(raw)
+    write(root, raw, *IDX)
+    for path in list(root.iterdir()):
+        path.rename(f'{path}.gz')
+        path.mkdir()
     assert_is(raw)
 
 
 def test_one_of_several_data_sets(root, raw, monkeypatch):
     other = {key: 255 - array if key[0] == 'x' else 9 - array for key, array in raw.items()}
-    emnist('mnist')(root, raw)
-    emnist('digits')(root, other)
+    write(root, raw, *IDX)
+    write(root, other, *EMNIST)
     assert_not_loaded(f'{re.escape(str(root))} has several data sets of a known layout; {FIX}')
-    monkeypatch.setenv(data.ROOT, str(root / 'emnist-digits-test-labels-idx1-ubyte'))
+    monkeypatch.setenv(data.ROOT, str(root / 'emnist-digits-test-images-idx3-ubyte'))
     assert_is(other)
 
 
@@ -208,10 +185,8 @@ def labels(change):
     [
         images(lambda x: x.reshape(-1, 784)),
         images(lambda x: x.reshape(-1, 28, 28, 1)),
-        images(lambda x: x.reshape(-1, 1, 28, 28)),
         images(numpy.asfortranarray),
         images(lambda x: x.astype('>i8')),
-        images(lambda x: x.astype('f2')),
         images(lambda x: x.astype('>f8')),
         images(lambda x: x * numpy.float32(1 / 255)),
         labels(lambda t: t.astype('>i8')),
@@ -219,13 +194,13 @@ def labels(change):
     ],
 )
 def test_every_form_of_the_arrays(change, root, raw):
-    WRITE_CHAINER(root, change(raw))
+    write(root, change(raw), *CHAINER)
     assert_is(raw)
 
 
 @pytest.mark.parametrize('dtype', ['?', 'u1', 'i8', 'f4'])
 def test_pixels_that_are_0_or_1(dtype, root, raw):
-    WRITE_CHAINER(root, images(lambda x: (x > 99).astype(dtype))(raw))
+    write(root, images(lambda x: (x > 99).astype(dtype))(raw), *CHAINER)
     (x, _), _ = data.load_mnist()
     assert x.tobytes() == (raw['x_train'] > 99).astype('f4').tobytes()
 
@@ -233,30 +208,30 @@ def test_pixels_that_are_0_or_1(dtype, root, raw):
 IMAGES = 'images must be 500 of 28x28 pixels, as many as labels'
 PIXELS = 'pixels must go from 0 to 255 or from 0 to 1'
 LABELS = 'labels must be integers from 0 to 9'
+LARGE = (500, 784)
 
 
 @pytest.mark.parametrize(
     ('key', 'array', 'what'),
     [
-        ('x', numpy.zeros((500, 14, 56), 'u1'), rf'uint8 of shape \(500, 14, 56\) .*; {IMAGES}'),
-        ('x', numpy.zeros((), 'u1'), rf'uint8 of shape \(\) from 0 to 0; {IMAGES}'),
-        ('x', numpy.zeros((499, 784), 'u1'), rf'uint8 of shape \(499, 784\) from .*; {IMAGES}'),
-        ('x', numpy.zeros((500, 784), 'c16'), rf'complex128 of shape \(500, 784\); {IMAGES}'),
-        ('x', numpy.zeros((500, 784), 'S1'), rf'\|S1 of shape \(500, 784\); {IMAGES}'),
-        ('x', numpy.full((500, 784), 256), rf'int\d\d of shape .* from 256 to 256; {PIXELS}'),
-        ('x', numpy.full((500, 784), -1), rf'int\d\d of shape .* from -1 to -1; {PIXELS}'),
-        ('x', numpy.full((500, 784), numpy.nan), f'float64 of .* from nan to nan; {PIXELS}'),
-        ('x', numpy.full((500, 784), 1.1), rf'float64 of .* from 1\.1 to 1\.1; {PIXELS}'),
-        ('y', numpy.arange(500) - 1, rf'int\d\d of shape \(500,\) from -1 to 498; {LABELS}'),
-        ('y', numpy.full(500, 0.5), rf'float64 of shape \(500,\) from 0.5 to 0.5; {LABELS}'),
-        ('y', numpy.full(500, numpy.nan), rf'float64 of shape .* from nan to nan; {LABELS}'),
-        ('y', numpy.zeros((500, 1), 'u1'), rf'uint8 of shape \(500, 1\) from 0 to 0; {LABELS}'),
+        ('x', numpy.zeros((500, 14, 56), 'u1'), rf'uint8 of shape \(500, 14, 56\); {IMAGES}'),
+        ('x', numpy.zeros((), 'u1'), rf'uint8 of shape \(\); {IMAGES}'),
+        ('x', numpy.zeros((499, 784), 'u1'), rf'uint8 of shape \(499, 784\); {IMAGES}'),
+        ('x', numpy.zeros(LARGE, 'S1'), rf'\|S1 of shape \(500, 784\); {IMAGES}'),
+        ('x', numpy.full(LARGE, 256, 'i8'), rf'int64 of shape \(500, 784\); {PIXELS}'),
+        ('x', numpy.full(LARGE, -1, 'i8'), rf'int64 of shape \(500, 784\); {PIXELS}'),
+        ('x', numpy.full(LARGE, numpy.nan), rf'float64 of shape \(500, 784\); {PIXELS}'),
+        ('x', numpy.full(LARGE, 1.1), rf'float64 of shape \(500, 784\); {PIXELS}'),
+        ('y', numpy.arange(500, dtype='i8'), rf'int64 of shape \(500,\); {LABELS}'),
+        ('y', numpy.full(500, 0.5), rf'float64 of shape \(500,\); {LABELS}'),
+        ('y', numpy.full(500, numpy.nan), rf'float64 of shape \(500,\); {LABELS}'),
+        ('y', numpy.zeros((500, 1), 'u1'), rf'uint8 of shape \(500, 1\); {LABELS}'),
         ('y', numpy.array(['5'] * 500), rf'<U1 of shape \(500,\); {LABELS}'),
         ('y', numpy.zeros(0, 'u1'), rf'uint8 of shape \(0,\); {LABELS}'),
     ],
-)  # fmt: skip
+)
 def test_arrays_of_another_kind(key, array, what, root, raw):
-    WRITE_CHAINER(root, {**raw, f'{key}_train': array})
+    write(root, {**raw, f'{key}_train': array}, *CHAINER)
     assert_not_loaded(f'.*train.npz has {what}')
 
 
@@ -265,16 +240,16 @@ def test_arrays_of_another_kind(key, array, what, root, raw):
 
 @pytest.mark.parametrize(
     ('layout', 'name'),
-    [('Chainer cache', CACHE.format('test')), ('idx.gz', 't10k-labels-idx1-ubyte.gz')],
+    [(CHAINER, 'test.npz'), (IDX_GZ, 't10k-labels-idx1-ubyte.gz')],
 )
 def test_a_missing_file_is_named(layout, name, root, raw):
-    LAYOUTS[layout](root, raw)
+    write(root, raw, *layout)
     (root / name).unlink()
     assert_not_loaded(f'there is no {re.escape(str(root / name).replace(".gz", ""))}; {FIX}')
 
 
 def test_what_is_no_file_is_not_opened(root, raw):
-    WRITE_IDX(root, raw)
+    write(root, raw, *IDX)
     (root / 't10k-labels-idx1-ubyte').unlink()
     make_pipe(root / 't10k-labels-idx1-ubyte')  # opening it would hang
     assert_not_loaded(f'there is no .*t10k-labels-idx1-ubyte; {FIX}')
@@ -287,35 +262,21 @@ def test_a_folder_of_something_else(root, monkeypatch):
 
 
 def test_an_npz_file_of_other_arrays(root, raw):
-    npz('mnist.npz:a_{}', 'mnist.npz:b_{}')(root, raw)
+    write(root, raw, 'mnist.npz:a_{}', 'mnist.npz:b_{}')
     assert_not_loaded('cannot read .*mnist.npz: no array y_train; download it again')
 
 
-DAMAGES = {
-    'empty': lambda content: b'',
-    'half': lambda content: content[: len(content) // 2],
-    'truncated': lambda content: content[:-1],
-    'web page': lambda content: b'<!DOCTYPE html>\n<title>404</title>',
-}
-
-
-@pytest.mark.parametrize('layout', ['Chainer', 'Keras', 'idx', 'idx.gz'])
-@pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES)
-def test_damaged_files(damage, layout, root, raw):
-    LAYOUTS[layout](root, raw)
+@pytest.mark.parametrize('layout', [IDX, IDX_GZ])
+@pytest.mark.parametrize('start', [b'', b'<html>'])
+@pytest.mark.parametrize('end', [0, 3, 100, -1, None])
+def test_damaged_idx_files(start, end, layout, root, raw):
+    """Whole ones, too, have something before or behind them."""
+    write(root, raw, *layout)
     for path in root.iterdir():
         content = path.read_bytes()
-        path.write_bytes(damage(content))
-        assert_not_loaded(f'.*{re.escape(str(path))}.*; .*')
+        path.write_bytes(start + content[:end] + (b'garbage' if end is None else b''))
+        assert_not_loaded(f'cannot read {re.escape(str(path))}: .*; download it again')
         path.write_bytes(content)
-
-
-@pytest.mark.parametrize('layout', ['idx', 'idx.gz'])
-def test_trailing_data(layout, root, raw):
-    LAYOUTS[layout](root, raw)
-    path = next(root.glob('train-labels*'))
-    path.write_bytes(path.read_bytes() + b'garbage')
-    assert_not_loaded(f'cannot read {re.escape(str(path))}: .*; download it again')
 
 
 def claim(*shape):
@@ -335,43 +296,10 @@ def claim(*shape):
     ],
 )
 def test_decompression_bombs_take_no_memory(content, what, root, raw):
-    WRITE_IDX(root, raw)
+    write(root, raw, *IDX)
     (root / 'train-labels-idx1-ubyte').write_bytes(content)
     tracemalloc.start()
     assert_not_loaded(f'cannot read .*train-labels-idx1-ubyte: {what}; download it again')
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < BUDGET
-
-
-@pytest.mark.parametrize('layout', ['Chainer', 'idx', 'idx.gz'])
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(choices=st.data())
-def test_fuzz(layout, choices, root, raw):
-    """Whatever is done to a file: one error of one line, or a data set that can be trained on."""
-    LAYOUTS[layout](root, {key: array[:3] for key, array in raw.items()})
-    path = choices.draw(st.sampled_from(sorted(filter(pathlib.Path.is_file, root.iterdir()))))
-    content = bytearray(path.read_bytes())
-    for _ in range(choices.draw(st.integers(1, 4))):
-        # Most of what can go wrong is at the ends, where the headers are.
-        start = choices.draw(st.integers(-300, 300)) % max(len(content), 1)
-        piece = choices.draw(st.binary(max_size=8) | st.sampled_from([b'\0' * 4, b'\xff' * 4]))
-        length = choices.draw(st.sampled_from([0, 1, len(piece), len(content)]))
-        content[start : start + length] = piece
-    path.write_bytes(content)
-    tracemalloc.start()
-    loaded, message = (), 'no; error'
-    try:
-        loaded = data.load_mnist()
-    except UserError as error:
-        message = str(error)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < BUDGET
-    assert re.fullmatch('.*; .*', message)
-    for x, t in loaded:
-        assert (x.dtype, x.shape, t.dtype) == ('f', (len(t), 784), 'i')
-        assert 0 <= x.min() <= x.max() <= 1
-        assert 0 <= t.min() <= t.max() <= 9
