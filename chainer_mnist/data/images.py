@@ -21,6 +21,7 @@ SIDE = 28  # pixels of a side of an MNIST image
 DIGIT_SIZE = 20  # pixels of the longer side of the digit in it
 WORKING_SIDE = 1500  # pixels in which the digit is looked for
 SMOOTH_SIDE = 140  # pixels; a larger digit is averaged down to it, and so is its noise
+TRIM_FRACTION = 0.005  # part of the ink that may be beyond an edge of the digit
 MIN_STROKE, STROKE = 1.5, 2.0  # pixels of an MNIST image; a thinner stroke is made this wide
 
 
@@ -173,8 +174,12 @@ def _components(mask: numpy.ndarray) -> tuple[numpy.ndarray, list[numpy.ndarray]
 
 
 def _crop(ink: numpy.ndarray) -> numpy.ndarray:
-    rows, columns = (numpy.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = []
+    for axis in (1, 0):
+        part = numpy.cumsum(ink.sum(axis=axis)) / ink.sum()
+        first, last = numpy.searchsorted(part, (TRIM_FRACTION, 1 - TRIM_FRACTION))
+        box.append(slice(first, last + 1))
+    return ink[tuple(box)]
 
 
 def _scale(ink: numpy.ndarray) -> numpy.ndarray:

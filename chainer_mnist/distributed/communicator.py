@@ -146,8 +146,8 @@ class MultiProcess(SingleProcess):
         with self._watchdog:
             ranks = self._communicator.mpi_comm.allgather(items)
         for rank, found in enumerate(ranks):
-            for name in ranks[0]:
-                if found.get(name) != ranks[0][name]:
+            for name in [*ranks[0], *found]:
+                if found.get(name) != ranks[0].get(name):
                     what = f'{name} differ between rank 0 and rank {rank}'
                     raise UserError(f'{what}; start all ranks with the same', True)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from chainer_mnist.console import UserError, print_line
 from chainer_mnist.npz import NpzReader, one_line_errors
 from chainer_mnist.snapshots.log import Record, parse_log, read_log
+from chainer_mnist.snapshots.saving import CLASSIFIER, PREDICTOR
 from chainer_mnist.snapshots.snapshot import MismatchError, Snapshot, load_state_dict, named_arrays
 
 import chainer
@@ -19,7 +20,7 @@ import numpy
 from chainer import serializers
 
 # What the weights beside a state are called, in this project and in Chainer's tutorials.
-WEIGHT_FILENAMES = ('classifier.model', 'classifier_mlp.model', 'mlp.model')
+WEIGHT_FILENAMES = (CLASSIFIER, 'classifier_mlp.model', PREDICTOR)
 DEFAULT_UNITS = 50
 
 # Where a Trainer keeps model, optimizer, progress and log.
@@ -100,8 +101,8 @@ def _read(path: str, model: chainer.Chain) -> tuple[Snapshot, list[Record], bool
             names['epoch'] = TRAINER_EPOCH  # old Trainers do not tell it to the optimizer
         names = names or {name: name for name in npz.names}
         # Of a parameter without an array, Chainer saves None as an object.
-        numbers = {key: name for key, name in names.items() if npz.header(name)[1].kind in 'biuf'}
-        arrays = {key: npz.read(name) for key, name in numbers.items()}
+        plain = {key: name for key, name in names.items() if npz.header(name)[1].kind in 'biufSU'}
+        arrays = {key: npz.read(name) for key, name in plain.items()}
         is_new_epoch = TRAINER_IS_NEW_EPOCH not in npz or npz.read(TRAINER_IS_NEW_EPOCH)
         records = parse_log(npz.read(TRAINER_LOG).tolist()) if TRAINER_LOG in npz else []
     return Snapshot(path, arrays, model), records, str(is_new_epoch) == 'False'
@@ -133,12 +134,12 @@ def _resolve(path: str, read: Callable[[str], T]) -> T:
     if not os.path.isdir(path):
         return read(path)
     with one_line_errors(path):
-        files = sorted(filter(os.DirEntry.is_file, os.scandir(path)), key=_age, reverse=True)
+        files = sorted(filter(os.DirEntry.is_file, os.scandir(path)), key=_recency, reverse=True)
     return _first_fit([file.path for file in files], read, f'no file in {path} fits; pass a file')
 
 
-def _age(file: os.DirEntry[str]) -> tuple[float, list[int], float]:
-    """Copies are all as old: then the numbers in the names say which is the newest."""
+def _recency(file: os.DirEntry[str]) -> tuple[float, list[int], float]:
+    """The newest file has the highest. Copies are all as new: then the numbers in names decide."""
     time = file.stat().st_mtime
     numbers = [int(digits) for digits in re.findall('[0-9]+', file.name)]
     return time // 2, numbers, time  # some file systems know the time to two seconds

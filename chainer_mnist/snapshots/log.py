@@ -47,9 +47,11 @@ def read_log(out: str) -> list[Record]:
 def parse_log(text: str | bytes) -> list[Record]:
     """Parses the text of an untrusted log. Raises any exception if it is none."""
     records = json.loads(text)
+    if not isinstance(records, list):
+        raise ValueError('not a list of records')
     # Chainer always counts epochs and iterations. Its first record can be of epoch 0.
     counts = [record[key] for record in records for key in ('epoch', 'iteration')]
-    if not isinstance(records, list) or not all(0 <= count <= MAX_UPDATES for count in counts):
+    if not all(0 <= count <= MAX_UPDATES for count in counts):
         raise ValueError('a record has no valid epoch and iteration')
     return records
 

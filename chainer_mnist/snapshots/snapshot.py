@@ -18,8 +18,8 @@ Expected = dict[str, Optional[numpy.ndarray]]  # None stands for any float array
 
 PREFIX = 'predictor/'  # of the keys in an L.Classifier
 PROGRESS = {'t': MAX_UPDATES, 'epoch': MAX_EPOCHS, 'seed': MAX_SEED}  # with upper bounds
-# Means of squares that Chainer's optimizers keep. So is v beside m.
-SQUARES = {'h', 'ms', 'msdx', 'msg', 'vhat'}
+# Means of squares that Chainer's optimizers keep, of which they take the root. So is v beside m.
+SQUARES = {'g2', 'h', 'ms', 'msdx', 'msg', 'n', 'vhat'}
 
 
 def get_predictor(model: chainer.Chain) -> chainer.Chain:
@@ -139,11 +139,14 @@ class Snapshot:
         array = self.arrays[key]
         like = numpy.empty(array.shape, 'f') if like is None else like
         is_float = like.dtype.kind == 'f'
-        if array.shape != like.shape or (array.dtype.kind == 'f') != is_float:
+        kinds = next((each for each in ('f', 'biu', 'SU') if like.dtype.kind in each), '')
+        if array.shape != like.shape or array.dtype.kind not in kinds:
             raise UserError(
                 f'{self.path} has {key} as {array.dtype} of shape {array.shape}, not {like.dtype} '
                 f'of shape {like.shape}; use a snapshot of this network'
             )
+        if kinds == 'SU':  # a persistent text
+            return array
         with numpy.errstate(over='ignore'):
             cast = array.astype(like.dtype, order='C')
         is_good = numpy.isfinite(cast) if is_float else cast == array
