@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from chainer_mnist.console import UserError, print_line
 from chainer_mnist.npz import NpzReader, one_line_errors
 from chainer_mnist.snapshots.log import Record, parse_log, read_log
-from chainer_mnist.snapshots.saving import CLASSIFIER, PREDICTOR
 from chainer_mnist.snapshots.snapshot import MismatchError, Snapshot, load_state_dict, named_arrays
 
 import chainer
@@ -20,7 +19,7 @@ import numpy
 from chainer import serializers
 
 # What the weights beside a state are called, in this project and in Chainer's tutorials.
-WEIGHT_FILENAMES = (CLASSIFIER, 'classifier_mlp.model', PREDICTOR)
+WEIGHT_FILENAMES = ('classifier.model', 'classifier_mlp.model', 'mlp.model')
 DEFAULT_UNITS = 50
 
 # Where a Trainer keeps model, optimizer, progress and log.

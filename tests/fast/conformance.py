@@ -160,7 +160,7 @@ def with_a_frozen_layer(iteration, model, optimizer):
 
 
 def with_changed_rates(iteration, model, optimizer):
-    rate = 'lr' if hasattr(optimizer, 'lr') else 'alpha'
+    rate = 'lr' if isinstance(optimizer, optimizers.MomentumSGD) else 'alpha'
     if iteration == 5:
         setattr(optimizer, rate, 0.02)
     elif iteration == 10:

@@ -1,6 +1,5 @@
 """The fast loop trains as plain Chainer does: bit for bit, by the same graph, with its errors."""
 
-from chainer_mnist import fast
 from chainer_mnist.fast import kernels
 
 import chainer
@@ -11,16 +10,8 @@ from chainer import optimizers
 from chainer.functions.activation.relu import ReLU
 from chainer.functions.connection.linear import LinearFunction
 from chainer.functions.loss.softmax_cross_entropy import SoftmaxCrossEntropy
-from conformance import (
-    CHANGES,
-    NETWORKS,
-    OPTIMIZERS,
-    assert_same,
-    clip,
-    content,
-    loop,
-    train_network,
-)
+from conformance import CHANGES, NETWORKS, OPTIMIZERS, assert_same, clip, content, loop
+from conformance import train_network as trained
 
 import net
 
@@ -35,7 +26,7 @@ CELLS = [
 
 @pytest.mark.parametrize(('network', 'optimizer', 'change'), CELLS)
 def test_network_optimizer_and_change(network, optimizer, change):
-    assert_same(lambda is_fast: train_network(network, optimizer, CHANGES[change], is_fast))
+    assert_same(lambda is_fast: trained(network, optimizer, CHANGES[change], is_fast))
 
 
 @pytest.mark.parametrize('has_numba', [False, True])
@@ -46,7 +37,7 @@ def test_size_and_kernels(units, has_numba, monkeypatch):
     for name in kernels.KERNELS if not has_numba else ():
         kernel = getattr(kernels, f'numpy_{name}', getattr(kernels, name))
         monkeypatch.setattr(kernels, name, getattr(kernel, 'py_func', kernel))
-    assert_same(lambda is_fast: train_network('MLP', 'Adam', CHANGES['plain'], is_fast))
+    assert_same(lambda is_fast: trained('MLP', 'Adam', CHANGES['plain'], is_fast))
 
 
 class TimidRule(optimizers.adam.AdamRule):
@@ -92,7 +83,7 @@ def test_odd_settings_of_adam(oddity):
             param = next(model.params())
             ODDITIES[oddity](optimizer, param, param.update_rule)
 
-    assert_same(lambda is_fast: train_network('MLP', 'Adam', change, is_fast))
+    assert_same(lambda is_fast: trained('MLP', 'Adam', change, is_fast))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +96,7 @@ def test_settings_of_chainer_change_in_mid_training(name, value):
 
     before = getattr(chainer.config, name)
     with chainer.using_config(name, before):
-        assert_same(lambda is_fast: train_network('branch', 'Adam', change, is_fast))
+        assert_same(lambda is_fast: trained('branch', 'Adam', change, is_fast))
 
 
 def halved(method):
@@ -157,7 +148,7 @@ def test_a_replaced_method_is_called(replace, monkeypatch):
                 patch.setattr(*replace, halved(getattr(*replace)))
 
         with monkeypatch.context() as patch:
-            return train_network('MLP', 'Adam', change if replaced else CHANGES['plain'], is_fast)
+            return trained('MLP', 'Adam', change if replaced else CHANGES['plain'], is_fast)
 
     assert_same(outcome)
     assert outcome(True) != outcome(True, replaced=False)
@@ -167,7 +158,7 @@ def test_a_replaced_method_is_called(replace, monkeypatch):
 def test_a_method_replaced_before_the_training_is_called(owner, monkeypatch):
     calls, method = [], getattr(*owner)
     monkeypatch.setattr(*owner, lambda *args, **kwargs: calls.append(1) or method(*args, **kwargs))
-    train_network('MLP', 'Adam', CHANGES['plain'], is_fast=True)
+    trained('MLP', 'Adam', CHANGES['plain'], is_fast=True)
     assert len(calls) >= 20
 
 
@@ -181,7 +172,7 @@ def test_a_derived_class_overrides(name, monkeypatch):
             return getattr(base, name)(self, *args)
 
         monkeypatch.setitem(OPTIMIZERS, 'derived', (type('Derived', (base,), {name: method}),) * 2)
-        return {**train_network('MLP', 'derived', CHANGES['plain'], is_fast), 'calls': calls}
+        return {**trained('MLP', 'derived', CHANGES['plain'], is_fast), 'calls': calls}
 
     assert_same(outcome)
 
@@ -213,7 +204,7 @@ def test_hooks_see_every_call(of_one_function):
             elif iteration == 5:
                 recorder.__enter__()
 
-        seen = train_network('MLP', 'Adam', change, is_fast)
+        seen = trained('MLP', 'Adam', change, is_fast)
         if not of_one_function:
             recorder.__exit__()
         return {**seen, 'calls': recorder.calls, 'some': len(recorder.calls) > 0}
@@ -317,7 +308,7 @@ def test_types_are_checked_in_every_mini_batch():
         if iteration == 5:
             model.lossfun = lambda y, t: F.mean_squared_error(y, t[:, None].astype('f'))
 
-    seen = train_network('MLP', 'Adam', change, is_fast=True)
+    seen = trained('MLP', 'Adam', change, is_fast=True)
     assert 'InvalidType' in seen['error']
     assert 'loss 4' in seen
 
@@ -343,4 +334,4 @@ def test_a_difference_shows(monkeypatch):
     relu = kernels.relu
     monkeypatch.setattr(kernels, 'relu', lambda x: numpy.nextafter(relu(x), numpy.float32(1)))
     with pytest.raises(AssertionError):
-        assert_same(lambda is_fast: train_network('MLP', 'Adam', CHANGES['plain'], is_fast))
+        assert_same(lambda is_fast: trained('MLP', 'Adam', CHANGES['plain'], is_fast))

@@ -1,0 +1,96 @@
+"""What the fast loop does to BLAS, Numba and other threads, and that it leaves no trace."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+
+from chainer_mnist import fast
+from chainer_mnist.console import UserError
+
+import chainer
+import pytest
+import threadpoolctl
+
+from helpers import same, train
+
+with_known_blas = pytest.mark.skipif(
+    not threadpoolctl.threadpool_info(),
+    reason="threadpoolctl does not see NumPy's BLAS, as with Accelerate on macOS",
+)
+
+
+def state():
+    """What the fast loop changes: the threads of BLAS, and methods of Chainer."""
+    threads = {pool['num_threads'] for pool in threadpoolctl.threadpool_info()}
+    return threads, chainer.FunctionNode.apply, chainer.Variable.backward
+
+
+@with_known_blas
+def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
+    for name in fast.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with threadpoolctl.threadpool_limits(2, user_api='blas'):
+        before = state()
+        with contextlib.suppress(KeyboardInterrupt), fast.fast_training(50):
+            assert state()[0] == {1}
+            assert state()[1] is not before[1]
+            raise KeyboardInterrupt
+        assert state() == before
+        with fast.fast_training(1000):
+            assert state()[0] == {2}
+        monkeypatch.setenv('OMP_NUM_THREADS', '2')
+        with fast.fast_training(50):
+            assert state()[0] == {2}
+
+
+def test_one_training_at_a_time_runs_in_a_process():
+    before, errors = state(), []
+
+    def second():
+        try:
+            with fast.fast_training(50):
+                pass
+        except UserError as error:
+            errors.append(str(error))
+
+    with fast.fast_training(50):
+        during = state()
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+        assert state() == during
+    assert state() == before
+    assert errors == ['another training runs in this process; run each in a process of its own']
+    second()
+    assert len(errors) == 1
+
+
+BROKEN = {
+    'it does not import': 'raise SystemError("initialization failed")',
+    'it does not compile': 'def njit(*args, **kwargs): raise TypeError',
+    'it rounds otherwise': """
+def njit(function, **kwargs):
+    def compiled(*args):
+        args[-1][...] *= 1.5
+        return function(*args)
+    return compiled
+""",
+}
+
+
+@pytest.mark.parametrize('fault', BROKEN)
+def test_a_broken_numba_costs_only_its_speed(fault, tmp_path):
+    code = """
+import sys, train_mnist
+from chainer_mnist.fast import kernels
+assert train_mnist.main(['--noplot', '-s', '1', '-e', '1', '-o', 'broken']) == 0
+assert kernels.adam is kernels.numpy_adam
+"""
+    (tmp_path / 'numba.py').write_text(BROKEN[fault])
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ['PYTHONPATH']])}
+    subprocess.run([sys.executable, '-c', code], env=env, check=True)
+    train('-s', 1, '-e', 1, '-o', 'result')
+    for name in ('mlp.model', 'mlp.state'):
+        assert same(f'broken/{name}', f'result/{name}')
