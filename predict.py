@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
 
 from chainer_mnist import constants, plots, snapshots
 from chainer_mnist.cli import ArgumentParser, expand_globs, int_range, path
@@ -65,19 +64,18 @@ def make_predictor(units: int) -> net.MLP:
     return predictor
 
 
-def predict(predictor: chainer.Chain, images: Any) -> numpy.ndarray:
+def predict(predictor: chainer.Chain, x: numpy.ndarray) -> numpy.ndarray:
     """Computes the probability of each digit, of shape (N, 10).
 
-    The images are float32 from 0 to 1, of shape (784,), on the CPU. Raises ``UserError`` if the
-    probabilities are not finite, because the weights are too large.
+    ``x`` holds images, float32 from 0 to 1, of shape (N, 784), on the CPU. Raises ``UserError`` if
+    the probabilities are not finite, because the weights are too large.
     """
-    x = numpy.array(images, numpy.float32).reshape(-1, N_IN)
     cpu = chainer.get_device('@numpy')
     with evaluation_mode(predictor), numpy.errstate(all='ignore'):
         p = numpy.concatenate(
             [
                 cpu.send(F.softmax(predictor(predictor.device.send(x[i : i + BATCHSIZE]))).array)
-                for i in range(0, max(1, len(x)), BATCHSIZE)
+                for i in range(0, len(x), BATCHSIZE)
             ]
         )
     if not numpy.isfinite(p).all():
@@ -104,15 +102,14 @@ def evaluate_test_set(predictor: chainer.Chain, args: argparse.Namespace) -> int
 
 def classify_images(predictor: chainer.Chain, args: argparse.Namespace) -> int:
     """Prints the digit in each of the user's image files. Returns 1 if one failed, or else 0."""
-    status, images = 0, {}
+    results, status = [], 0
     for image in expand_globs(args.images):
         try:
-            images[image] = read_image(image)
+            [p] = predict(predictor, read_image(image)[numpy.newaxis])
         except UserError as error:
             print_error(f'{PROG}: error: {error}')
             status = 1
-    results = []
-    for image, p in zip(images, predict(predictor, list(images.values()))):
+            continue
         digit, probability = int(p.argmax()), float(p.max())
         results.append({'file': image, 'digit': digit, 'probability': probability})
         if not args.json:
@@ -126,6 +123,10 @@ def classify_images(predictor: chainer.Chain, args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line: ``argv``, or that of the process. Returns the exit status."""
     args = make_parser().parse_args(argv)
+    if not os.path.exists(args.initmodel):
+        raise UserError(
+            f'there is no {args.initmodel}; run train_mnist.py first, or pass a model with -m'
+        )
     device = get_device(args.gpu)
     model_path, predictor = snapshots.load_predictor(args.initmodel, make_predictor, args.unit)
     if model_path != args.initmodel and not args.json:

@@ -105,11 +105,13 @@ def one_line_errors(prog: str, memory_hint: str) -> Callable[[Callable], Callabl
             except MemoryError:
                 message = f'not enough memory; {memory_hint}'
             except OSError as error:  # only printing leaves it to this place
-                redirect_to_devnull(sys.stdout)
+                if error.filename is None:
+                    redirect_to_devnull(sys.stdout)
                 # Windows reports a closed pipe as EINVAL.
                 if error.errno == errno.EPIPE or (os.name, error.errno) == ('nt', errno.EINVAL):
                     return 141  # what a shell makes of SIGPIPE
-                message = f'cannot write to standard output: {error.strerror}; redirect it'
+                where = error.filename or 'standard output'
+                message = f'cannot write to {where}: {error.strerror}; redirect it elsewhere'
             print_error(f'{prog}: error: {message}', on_all_ranks)
             return 1
 

@@ -16,6 +16,7 @@ from chainer_mnist.console import UserError, mpi_rank
 import filelock
 
 ELSEWHERE = 'choose another directory with -o'
+HEX = '[0-9a-f]' * 8
 
 
 @contextlib.contextmanager
@@ -29,7 +30,7 @@ def lock(out: str) -> Iterator[None]:
     try:
         os.makedirs(out, exist_ok=True)
         held.acquire()
-        for leftover in glob.glob(os.path.join(glob.escape(out), '*.????????.tmp')):
+        for leftover in glob.glob(os.path.join(glob.escape(out), f'*.{HEX}.tmp')):
             os.remove(leftover)  # of a run that was killed while it wrote
     except filelock.Timeout:
         fix = f'wait until it ends, or {ELSEWHERE}'

@@ -36,7 +36,7 @@ MAGIC_NUMBERS = [
 
 
 @contextlib.contextmanager
-def one_line_errors(path: str, fix: str = 'check the path, or use another copy') -> Iterator[None]:
+def reading_errors(path: str, fix: str = 'check the path, or use another copy') -> Iterator[None]:
     """Makes one ``UserError`` of whatever reading an untrusted file raises in the block."""
     try:
         yield
@@ -56,7 +56,7 @@ class NpzReader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with one_line_errors(path):
+        with reading_errors(path):
             if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe can hang
                 raise ValueError('not a regular file')
             try:
@@ -103,7 +103,7 @@ class NpzReader:
 
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        with one_line_errors(self.path):
+        with reading_errors(self.path):
             # NumPy uses no other compression, and zipfile does not bound the memory of others.
             if self._infos[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f'unsupported compression of {name}')

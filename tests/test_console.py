@@ -62,7 +62,7 @@ def test_a_full_disk_under_standard_output(word, unbuffered):
     with open('/dev/full', 'w') as full:
         process = start(word, stdout=full, env=environment(PYTHONUNBUFFERED=unbuffered))
         _, errors = process.communicate(timeout=60)
-    message = 'cannot write to standard output: No space left on device; redirect it'
+    message = 'cannot write to standard output: No space left on device; redirect it elsewhere'
     assert (process.returncode, errors) == (1, f'train_mnist.py: error: {message}\n')
 
 

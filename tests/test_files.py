@@ -99,7 +99,7 @@ def test_no_file_is_replaced_if_one_cannot_be_written():
 def test_leftovers_of_a_killed_run_are_removed_and_links_are_not_followed():
     os.mkdir('result')
     Path('precious').write_text('mine')
-    kept = {'notes.tmp', 'x.123456789.tmp'}
+    kept = {'notes.tmp', 'x.123456789.tmp', 'notes.abcdefgh.tmp'}
     for name in (*kept, 'mlp.state.0123abcd.tmp'):
         Path('result', name).write_text('half of a file')
     for name in ('log.0123abcd.tmp', 'mlp.state'):

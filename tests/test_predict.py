@@ -59,7 +59,8 @@ def test_every_file_of_a_run_gives_the_same_json():
 def test_the_default_is_the_model_that_training_leaves(model):
     status, printed, errors = main('--noplot')
     assert (status, printed) == (1, '')
-    assert errors.startswith('predict.py: error: cannot read result/mlp.model: ')
+    fix = 'run train_mnist.py first, or pass a model with -m'
+    assert errors == f'predict.py: error: there is no result/mlp.model; {fix}\n'
     os.mkdir('result')
     shutil.copy(model, 'result')
     assert main('--noplot')[::2] == (0, '')

@@ -7,7 +7,7 @@ import os
 import warnings
 
 from chainer_mnist.console import UserError
-from chainer_mnist.npz import one_line_errors
+from chainer_mnist.npz import reading_errors
 
 import numpy
 from PIL import Image, ImageFilter, ImageOps
@@ -49,7 +49,7 @@ def read_image(path: str) -> numpy.ndarray:
 
 def _open(path: str) -> numpy.ndarray:
     """Reads the pixels, of shape (height, width, channels)."""
-    with one_line_errors(path, 'give a PNG or JPEG file, not HEIC'), warnings.catch_warnings():
+    with reading_errors(path, 'give a PNG or JPEG file, not HEIC'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow warns of flaws that it can live with
         if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe can hang
             raise ValueError('not a regular file')

@@ -9,7 +9,7 @@ import struct
 
 from chainer_mnist.console import UserError
 from chainer_mnist.constants import MAX_IMAGES
-from chainer_mnist.npz import MAX_COMPRESSION_RATIO, MIN_BUDGET, NpzReader, one_line_errors
+from chainer_mnist.npz import MAX_COMPRESSION_RATIO, MIN_BUDGET, NpzReader, reading_errors
 
 import numpy
 
@@ -70,8 +70,8 @@ def _resolve_paths(root: str) -> list[tuple[str, str]]:
     if len(found) == 1:
         return found[0]
     what = f'{root} has {"several" if found else "no"} data sets of a known layout'
-    if missing and not found:
-        what = f'there is no {missing[0]}'
+    if not os.path.exists(root) or (missing and not found):
+        what = f'there is no {(missing or [root])[0]}'
     raise UserError(f"{what}; set {ROOT} to a data set's folder or one of its files, or unset it")
 
 
@@ -109,7 +109,7 @@ def _wrong(path: str, array: numpy.ndarray, fix: str) -> UserError:
 
 def _read(path: str, key: str) -> numpy.ndarray:
     """Reads an array, which may have any shape and type."""
-    with one_line_errors(path, 'download it again'):
+    with reading_errors(path, 'download it again'):
         if not key:
             return _read_idx(path)
         with NpzReader(path) as npz:

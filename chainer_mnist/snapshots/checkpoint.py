@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from chainer_mnist.console import UserError, print_line
-from chainer_mnist.npz import NpzReader, one_line_errors
+from chainer_mnist.npz import NpzReader, reading_errors
 from chainer_mnist.snapshots.log import Record, parse_log, read_log
 from chainer_mnist.snapshots.snapshot import MismatchError, Snapshot, load_state_dict, named_arrays
 
@@ -94,7 +94,7 @@ def _read(path: str, model: chainer.Chain) -> tuple[Snapshot, list[Record], bool
 
     Returns the log that is in it, and whether it ends within an epoch, too.
     """
-    with NpzReader(path) as npz, one_line_errors(path):
+    with NpzReader(path) as npz, reading_errors(path):
         names = {m[1]: m[0] for m in map(TRAINER.fullmatch, npz.names) if m}
         if names and TRAINER_EPOCH in npz:
             names['epoch'] = TRAINER_EPOCH  # old Trainers do not tell it to the optimizer
@@ -132,7 +132,7 @@ def _resolve(path: str, read: Callable[[str], T]) -> T:
     """Reads a file, or the newest file in a folder that fits."""
     if not os.path.isdir(path):
         return read(path)
-    with one_line_errors(path):
+    with reading_errors(path):
         files = sorted(filter(os.DirEntry.is_file, os.scandir(path)), key=_recency, reverse=True)
     return _first_fit([file.path for file in files], read, f'no file in {path} fits; pass a file')
 
