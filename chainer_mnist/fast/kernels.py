@@ -216,9 +216,21 @@ def numpy_adam(*arrays: ndarray) -> None:
         for i in range(0, p.size, BLOCK_SIZE):
             numpy_adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], *arrays[4:])
         return
-    m += rate1 * (g - m)
-    v += rate2 * (g * g - v)
-    p -= step_size / (numpy.sqrt(v) + eps) * m
+    # m += rate1 * (g - m)
+    s = g - m
+    s *= rate1
+    m += s
+    # v += rate2 * (g * g - v)
+    numpy.multiply(g, g, out=s)
+    s -= v
+    s *= rate2
+    v += s
+    # p -= step_size / (sqrt(v) + eps) * m
+    numpy.sqrt(v, out=s)
+    s += eps
+    numpy.divide(step_size, s, out=s)
+    s *= m
+    p -= s
 
 
 def numba_adam(g: A, p: A, m: A, v: A, step_size: A, rate1: A, rate2: A, eps: A) -> bool:

@@ -54,7 +54,7 @@ def prepared(image, name='image.png', **options):
 
 
 def accuracy(predictor, images, labels):
-    return (predict.predict(predictor, images).argmax(axis=1) == labels).mean()
+    return (predict.predict(predictor, numpy.array(images, 'f')).argmax(axis=1) == labels).mean()
 
 
 @pytest.mark.parametrize('colors', [('white', 'black'), ('black', 'white')])
