@@ -1,23 +1,22 @@
-"""Reads untrusted npz files: never unpickles, and takes no more memory than a file accounts for."""
+"""Reads untrusted files: npz without unpickling, and no more memory than a file accounts for."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Set
+from typing import Any
 
 from chainer_mnist.console import UserError
 
 import numpy
 
-MAX_HEADER_SIZE = 4096  # bytes, of each array
 MIN_BUDGET = 16 << 20  # bytes that any file may unpack to
 MAX_COMPRESSION_RATIO = 100  # of a file that unpacks to more
+MAX_MEMBERS = 10000
 
 SAVE = 'save the arrays with numpy.savez'
 # How files begin that are no npz files, what they are, and how to fix it.
@@ -32,89 +31,75 @@ MAGIC_NUMBERS = [
     (rb'\s*<', 'a web page', 'download the file itself'),
     (rb'\s*[{\[]', 'a JSON file', 'use an npz file'),
     (rb'[\t\n\r -~]{8}', 'a text file', 'use an npz file'),
+    (rb'', 'a file of an unknown kind', 'use another file'),
 ]
 
 
 @contextlib.contextmanager
 def reading_errors(path: str, fix: str = 'check the path, or use another copy') -> Iterator[None]:
-    """Makes one ``UserError`` of whatever reading an untrusted file raises in the block."""
+    """Makes one ``UserError`` of whatever reading a file raises in the block.
+
+    It has to be a regular file: opening a pipe can hang, and a device may never end.
+    """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError('not a regular file')
         yield
-    except (UserError, MemoryError):
+    except UserError:
         raise
     except Exception as error:
-        lines = str(getattr(error, 'strerror', None) or error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise UserError(f'cannot read {path}: {reason}; {fix}') from None
+        reason = str(getattr(error, 'strerror', None) or error).partition('\n')[0]
+        raise UserError(f'cannot read {path}: {reason or type(error).__name__}; {fix}') from None
 
 
-class NpzReader:
-    """The arrays of an npz file, for a ``with`` block.
+def check_size(path: str, size: int) -> None:
+    """Raises ``ValueError`` if a file claims to unpack to more bytes than it can hold."""
+    if size > max(MIN_BUDGET, MAX_COMPRESSION_RATIO * os.path.getsize(path)):
+        raise ValueError("declared size exceeds the file's")
 
-    All methods raise ``UserError`` if the file cannot be read, is damaged or is no npz file.
+
+def read_npz(path: str, only: Set[str] = frozenset()) -> dict[str, numpy.ndarray]:
+    """Reads the arrays of an npz file, or only some of them. Arrays of objects are left out.
+
+    Raises ``UserError`` if the file cannot be read, is damaged or is no npz file.
     """
+    with reading_errors(path):
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile:
+            raise _not_npz(path) from None
+        with archive:
+            infos = {i.filename[:-4]: i for i in archive.infolist() if i.filename[-4:] == '.npy'}
+            if not infos:
+                raise _not_npz(path)
+            check_size(path, sum(info.file_size for info in archive.infolist()))
+            if len(infos) > MAX_MEMBERS:
+                raise ValueError('too many arrays')
+            arrays = {
+                name: _read(archive, infos[name]) for name in (only or infos.keys()) & infos.keys()
+            }
+    return {name: array for name, array in arrays.items() if array is not None}
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        with reading_errors(path):
-            if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe can hang
-                raise ValueError('not a regular file')
-            try:
-                self._archive = zipfile.ZipFile(path)
-            except zipfile.BadZipFile:
-                raise _not_npz(path) from None
-            infos = self._archive.infolist()
-            budget = max(MIN_BUDGET, MAX_COMPRESSION_RATIO * os.path.getsize(path))
-            if sum(info.file_size for info in infos) > budget:
-                raise ValueError("declared size exceeds the file's")
-        self._infos = {i.filename[:-4]: i for i in infos if i.filename.endswith('.npy')}
-        self.names = list(self._infos)
-        if not self.names:
-            raise _not_npz(path)
 
-    def __enter__(self) -> NpzReader:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._archive.close()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.names
-
-    def header(self, name: str) -> tuple[tuple[int, ...], numpy.dtype]:
-        """Reads the declared shape and dtype of an array."""
-        with self._open(name) as member:
-            content = io.BytesIO(member.read(MAX_HEADER_SIZE))
-            numpy.lib.format.read_magic(content)
-            # Later versions of the header are for structured arrays, and raise an error here.
-            shape, _, dtype = numpy.lib.format.read_array_header_1_0(content)
-            return shape, dtype
-
-    def read(self, name: str) -> numpy.ndarray:
-        """Reads an array, which must not be of objects, and checks its CRC."""
-        shape, dtype = self.header(name)
-        with self._open(name) as member:
-            if math.prod(shape) * dtype.itemsize > self._infos[name].file_size:
-                raise ValueError(f"declared size of {name} exceeds the file's")
-            array = numpy.lib.format.read_array(member, allow_pickle=False)
-            if member.read(1):
-                raise ValueError(f'trailing data in {name}')
-            return array
-
-    @contextlib.contextmanager
-    def _open(self, name: str) -> Iterator[IO[bytes]]:
-        with reading_errors(self.path):
-            # NumPy uses no other compression, and zipfile does not bound the memory of others.
-            if self._infos[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f'unsupported compression of {name}')
-            with self._archive.open(self._infos[name]) as member:
-                yield member
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> numpy.ndarray | None:
+    """Reads an array and checks its CRC. An array of objects would be unpickled: ``None``."""
+    # NumPy uses no other compression, and zipfile does not bound the memory of others.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f'unsupported compression of {info.filename}')
+    with archive.open(info) as member:
+        content = member.read(info.file_size)
+    header = io.BytesIO(content)
+    numpy.lib.format.read_magic(header)
+    # Later versions of the header are for structured arrays, and raise an error here.
+    shape, is_fortran, dtype = numpy.lib.format.read_array_header_1_0(header)
+    if dtype.hasobject:
+        return None
+    order: Any = 'F' if is_fortran else 'C'
+    return numpy.ndarray(shape, dtype, content, header.tell(), order=order)
 
 
 def _not_npz(path: str) -> UserError:
     with open(path, 'rb') as file:
         head = file.read(64)
-    for magic, what, fix in MAGIC_NUMBERS:
-        if re.match(magic, head, re.DOTALL):
-            return UserError(f'{path} is {what}, not an npz file; {fix}')
-    return UserError(f'{path} is not an npz file; use another file')
+    what, fix = next(row[1:] for row in MAGIC_NUMBERS if re.match(row[0], head, re.DOTALL))
+    return UserError(f'{path} is {what}, not an npz file; {fix}')

@@ -78,12 +78,11 @@ def init_or_resume(
     cannot be read or does not fit.
     """
     initmodel, resume = (args.initmodel, args.resume) if comm.rank == 0 else (None, None)
-    checkpoint = snapshots.read_checkpoint(initmodel, resume, optimizer, args.unit)
+    checkpoint = snapshots.load_checkpoint(initmodel, resume, optimizer, args.unit)
     if checkpoint.model_path:
         print_line('Load model from', checkpoint.model_path)
     if checkpoint.state_path:
         print_line('Load optimizer state from', checkpoint.state_path)
-    checkpoint.restore(optimizer)
     if args.seed is None and checkpoint.seed is not None:
         seed = checkpoint.seed
     state = comm.bcast(snapshots.state_dict(optimizer, seed))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 
 from chainer_mnist.console import UserError
@@ -51,8 +50,6 @@ def _open(path: str) -> numpy.ndarray:
     """Reads the pixels, of shape (height, width, channels)."""
     with reading_errors(path, 'give a PNG or JPEG file, not HEIC'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow warns of flaws that it can live with
-        if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe can hang
-            raise ValueError('not a regular file')
         with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as file:
             file.draft(None, (WORKING_SIDE, WORKING_SIDE))
             image: Image.Image = file

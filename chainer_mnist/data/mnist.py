@@ -9,7 +9,7 @@ import struct
 
 from chainer_mnist.console import UserError
 from chainer_mnist.constants import MAX_IMAGES
-from chainer_mnist.npz import MAX_COMPRESSION_RATIO, MIN_BUDGET, NpzReader, reading_errors
+from chainer_mnist.npz import check_size, read_npz, reading_errors
 
 import numpy
 
@@ -112,10 +112,10 @@ def _read(path: str, key: str) -> numpy.ndarray:
     with reading_errors(path, 'download it again'):
         if not key:
             return _read_idx(path)
-        with NpzReader(path) as npz:
-            if key not in npz:
-                raise ValueError(f'no array {key}')
-            return npz.read(key)
+        arrays = read_npz(path, {key})
+        if key not in arrays:
+            raise ValueError(f'no array {key}')
+        return arrays[key]
 
 
 def _read_idx(path: str) -> numpy.ndarray:
@@ -132,8 +132,7 @@ def _read_idx(path: str) -> numpy.ndarray:
         dtype = numpy.dtype('u1' if kind == 8 else '>i4')
         shape = struct.unpack(f'>{ndim}I', file.read(4 * ndim))
         size = math.prod(shape) * dtype.itemsize
-        if size > max(MIN_BUDGET, MAX_COMPRESSION_RATIO * os.path.getsize(path)):
-            raise ValueError("declared size exceeds the file's")
+        check_size(path, size)
         content = file.read(size + 1)  # at the end, gzip checks the CRC
     if len(content) != size:
         raise ValueError('truncated' if len(content) < size else 'trailing data')

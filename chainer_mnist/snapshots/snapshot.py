@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import copy
-import inspect
+import re
 from typing import Any, Optional
 
 from chainer_mnist.console import UserError
 from chainer_mnist.constants import MAX_EPOCHS, MAX_SEED, MAX_UNITS, MAX_UPDATES
+from chainer_mnist.npz import read_npz, reading_errors
+from chainer_mnist.snapshots.log import parse_log
 
 import chainer
 import numpy
-from chainer import optimizers, serializers
+from chainer import serializers
 
 Arrays = dict[str, numpy.ndarray]
 Expected = dict[str, Optional[numpy.ndarray]]  # None stands for any float array, or none
 
 PREFIX = 'predictor/'  # of the keys in an L.Classifier
 PROGRESS = {'t': MAX_UPDATES, 'epoch': MAX_EPOCHS, 'seed': MAX_SEED}  # with upper bounds
-# Means of squares that Chainer's optimizers keep, of which they take the root. So is v beside m.
-SQUARES = {'g2', 'h', 'ms', 'msdx', 'msg', 'n', 'vhat'}
+
+# Where a Trainer keeps model, optimizer, progress and log.
+TRAINER = re.compile('updater/(?:model|optimizer):[^/]+/(.+)')
+TRAINER_EPOCH = 'updater/iterator:main/epoch'
+TRAINER_IS_NEW_EPOCH = 'updater/iterator:main/is_new_epoch'
+TRAINER_LOG = 'extensions/LogReport/_log'
 
 
 def get_predictor(model: chainer.Chain) -> chainer.Chain:
@@ -38,13 +44,12 @@ def state_dict(optimizer: chainer.Optimizer, seed: int) -> dict[str, Any]:
 
     Raises ``UserError`` if the network uses one of its keys.
     """
-    taken = PROGRESS.keys() & serialize(get_predictor(optimizer.target)).keys()
-    if taken:
-        names = ', '.join(sorted(taken))
-        raise UserError(
-            f'the network and the training state both have {names}; rename it in net.py'
-        )
-    return {**serialize(optimizer), **serialize(optimizer.target), 'seed': seed}
+    weights = serialize(optimizer.target)
+    for name in PROGRESS:
+        if weights.keys() & {name, PREFIX + name}:
+            what = f'the network and the training state both have {name}'
+            raise UserError(f'{what}; rename it in net.py')
+    return {**serialize(optimizer), **weights, 'seed': seed}
 
 
 def load_state_dict(optimizer: chainer.Optimizer, state: dict[str, Any]) -> None:
@@ -62,16 +67,24 @@ def named_arrays(model: chainer.Chain) -> Expected:
 
 
 class MismatchError(UserError):
-    """A good snapshot, but not for the options of the command line."""
+    """A snapshot that does not fit the network, the optimizer or the options."""
 
 
 class Snapshot:
-    """The arrays in a file, to be matched with a model and an optimizer.
+    """An npz file by this project, by plain Chainer or by its Trainer, read for a model.
 
-    All methods raise ``UserError`` if the file does not fit.
+    All methods raise ``UserError``, mostly ``MismatchError``, if it does not fit.
     """
 
-    def __init__(self, path: str, arrays: Arrays, model: chainer.Chain) -> None:
+    def __init__(self, path: str, model: chainer.Chain) -> None:
+        arrays = read_npz(path)
+        trainer = {m[1]: arrays[m[0]] for m in map(TRAINER.fullmatch, arrays) if m}
+        with reading_errors(path):
+            self.is_within_epoch = not arrays.get(TRAINER_IS_NEW_EPOCH, True)
+            self.records = parse_log(arrays[TRAINER_LOG].tolist()) if TRAINER_LOG in arrays else []
+        if trainer and TRAINER_EPOCH in arrays:
+            trainer['epoch'] = arrays[TRAINER_EPOCH]  # old Trainers do not tell it to the optimizer
+        arrays = trainer or arrays
         self.path = path
         self.prefix = PREFIX if hasattr(model, 'predictor') else ''
         self.saved_prefix = PREFIX if any(key.startswith(PREFIX) for key in arrays) else ''
@@ -82,11 +95,22 @@ class Snapshot:
 
     def _translate(self, key: str) -> str:
         """Makes a predictor's key a classifier's, or the other way round."""
-        if key in PROGRESS or self.saved_prefix == self.prefix:
+        if key in PROGRESS or not key.startswith(self.saved_prefix):
             return key
         return self.prefix + key.removeprefix(self.saved_prefix)
 
-    def read_optimizer(self, optimizer: chainer.Optimizer, weights: Arrays, units: int) -> Arrays:
+    def read_weights(self, model: chainer.Chain, units: int | None) -> Arrays:
+        """Returns what Chainer saves of the model.
+
+        ``units`` is what the model was made with, ``None`` for no advice to change it.
+        """
+        expected = named_arrays(model)
+        found = units and self.infer_units(expected, units)
+        if found:
+            raise MismatchError(f'{self.path} was saved with {found} units; pass -u {found}')
+        return self._read(expected)
+
+    def read_optimizer(self, optimizer: chainer.Optimizer, weights: Arrays) -> Arrays:
         """Returns what Chainer saves of an optimizer of a model with these weights, and a seed."""
         if 't' not in self.arrays:
             raise UserError(f'{self.path} is not a training state; pass a *.state file to -r')
@@ -95,16 +119,22 @@ class Snapshot:
             raise MismatchError(f'{self.path} was saved with --net {net}; pass --net {net}')
         counts = {k for k in self.arrays if k in PROGRESS or k[-2:] == '/t'} - self.params
         zero = numpy.zeros((), numpy.int64)
-        state = self.match(dict.fromkeys({'t', 'epoch', *counts}, zero), None)
-        expected = {}
+        state = self._read(dict.fromkeys({'t', 'epoch', *counts}, zero))
+        expected: Expected = {}
         for path, param in optimizer.target.namedparams():
             key = path[1:]
             # Up to Chainer 3.2 only the optimizer as a whole counts its updates.
             if param.update_rule and state.setdefault(f'{key}/t', state['t']) and key in weights:
-                for name, array in _initial_state(param.update_rule, weights[key]).items():
-                    expected[f'{key}/{name}'] = array
-        self._check_optimizer(optimizer, {key.rpartition('/')[2] for key in expected})
-        return {**state, **self.match(expected, units)}
+                rule = copy.copy(param.update_rule)
+                rule._state = {}
+                rule.init_state(chainer.Parameter(weights[key]))
+                expected.update({f'{key}/{name}': array for name, array in rule.state.items()})
+        theirs = {_name(key) for key in self.arrays if _parent(key) in self.params} - {'t'}
+        if theirs != set(map(_name, expected)):
+            kept, kind = ', '.join(sorted(theirs)) or 'nothing', type(optimizer).__name__
+            what = f'another optimizer, which keeps {kept} of a parameter, not with {kind}'
+            raise MismatchError(f'{self.path} was saved with {what}; use it in train_mnist.py')
+        return {**state, **self._read(expected)}
 
     def infer_units(self, expected: Expected, units: int) -> int | None:
         """Returns the number of units that explains all differences from a model of others."""
@@ -118,69 +148,39 @@ class Snapshot:
                     candidates.add(theirs * units / ours if ours % units == 0 else 0)
                 elif axis == 1 and ours == units:  # so is the layer that this one has as input
                     candidates.add(units)
-        candidate = candidates.pop() if len(candidates) == 1 else 0
+        candidate = candidates.pop() if len(candidates) == 1 else units
         fits = candidate != units and candidate in range(1, MAX_UNITS + 1)
         return int(candidate) if fits else None
 
-    def match(self, expected: Expected, units: int | None) -> Arrays:
-        """Returns the arrays under the expected keys, cast to the expected types.
-
-        ``units`` is what the model was made with, ``None`` for no advice to change it.
-        """
+    def _read(self, expected: Expected) -> Arrays:
+        """Returns the arrays under the expected keys, cast to the expected types."""
         required = {key for key, like in expected.items() if like is not None}
         self._check_network('missing or None', required - self.arrays.keys())
-        found = units and self.infer_units(expected, units)
-        if found:
-            raise MismatchError(f'{self.path} was saved with {found} units; pass -u {found}')
-        keys = expected.keys() & self.arrays.keys()
-        return {key: self._read_as(key, expected[key]) for key in keys}
+        return {key: self._cast(key, expected[key]) for key in expected.keys() & self.arrays.keys()}
 
-    def _read_as(self, key: str, like: numpy.ndarray | None) -> numpy.ndarray:
+    def _cast(self, key: str, like: numpy.ndarray | None) -> numpy.ndarray:
         array = self.arrays[key]
         like = numpy.empty(array.shape, 'f') if like is None else like
-        is_float = like.dtype.kind == 'f'
-        kinds = next((each for each in ('f', 'biu', 'SU') if like.dtype.kind in each), '')
-        if array.shape != like.shape or array.dtype.kind not in kinds:
-            raise UserError(
+        if array.shape != like.shape or not numpy.can_cast(array.dtype, like.dtype, 'same_kind'):
+            raise MismatchError(
                 f'{self.path} has {key} as {array.dtype} of shape {array.shape}, not {like.dtype} '
                 f'of shape {like.shape}; use a snapshot of this network'
             )
-        if kinds == 'SU':  # a persistent text
-            return array
         with numpy.errstate(over='ignore'):
             cast = array.astype(like.dtype, order='C')
-        is_good = numpy.isfinite(cast) if is_float else cast == array
-        parent, _, name = key.rpartition('/')
-        is_square = name in SQUARES or (name == 'v' and f'{parent}/m' in self.arrays)
-        if not is_float and name in PROGRESS:
-            is_good &= (cast >= 0) & (cast <= PROGRESS[name])
-        elif is_square and parent in self.params:
-            is_good &= cast >= 0
-        if not is_good.all():
-            raise UserError(f'{self.path} has invalid numbers in {key}; use an earlier snapshot')
+        is_good = numpy.isfinite(cast) if like.dtype.kind == 'f' else cast == array
+        bound = PROGRESS.get(_name(key)) if key not in self.params else None
+        if not is_good.all() or (bound and not 0 <= cast <= bound):
+            raise MismatchError(
+                f'{self.path} has invalid numbers in {key}; use an earlier snapshot'
+            )
         return cast
-
-    def _check_optimizer(self, optimizer: chainer.Optimizer, ours: set[str]) -> None:
-        theirs = {k.rpartition('/')[2] for k in self.arrays if _parent(k) in self.params} - {'t'}
-        if theirs == ours:
-            return
-        kinds = [
-            name
-            for name, kind in sorted(vars(optimizers).items())
-            if inspect.isclass(kind) and issubclass(kind, chainer.GradientMethod)
-            for rule in [kind().create_update_rule()]  # type: ignore[attr-defined]
-            if _initial_state(rule, numpy.zeros(1, 'f')).keys() == theirs
-        ]
-        raise MismatchError(
-            f'{self.path} was saved with another optimizer ({" or ".join(kinds) or "unknown"}), '
-            f'not {type(optimizer).__name__}; use that optimizer in train_mnist.py'
-        )
 
     def _check_network(self, what: str, keys: set[str]) -> None:
         names = sorted(key.removeprefix(PREFIX) for key in keys if _parent(key) not in keys)
         if names:
             some = ', '.join(names[:6] + ['...'] * (len(names) > 6))
-            raise UserError(
+            raise MismatchError(
                 f'{self.path} was saved from a different network ({what}: {some}); use a snapshot '
                 'of this network, or change net.py'
             )
@@ -190,9 +190,5 @@ def _parent(key: str) -> str:
     return key.rpartition('/')[0]
 
 
-def _initial_state(rule: Any, array: numpy.ndarray) -> dict[str, Any]:
-    """Returns what an optimizer keeps of a parameter before its first update."""
-    rule = copy.copy(rule)
-    rule._state = {}
-    rule.init_state(chainer.Parameter(array))
-    return rule.state
+def _name(key: str) -> str:
+    return key.rpartition('/')[2]

@@ -59,8 +59,7 @@ def load(flag, path, optimizer=None, units=UNITS):
     """Loads what -m or -r names into an optimizer and its model. Returns the checkpoint."""
     paths = (str(path), None) if flag == '-m' else (None, str(path))
     optimizer = optimizer or make(units=units)
-    checkpoint = snapshots.read_checkpoint(*paths, optimizer, units)
-    checkpoint.restore(optimizer)
+    checkpoint = snapshots.load_checkpoint(*paths, optimizer, units)
     return checkpoint
 
 

@@ -22,7 +22,6 @@ from helpers import make_pipe, read, rewrite
 from net import MLP, TrainFlagMLP
 
 CHAINER2 = Path(__file__).parent / 'chainer2'
-OPTIMIZERS = ['Adam', 'AMSGrad', 'SGD', 'MomentumSGD', 'AdaGrad', 'RMSprop', 'SMORMS3']
 FILES = ['classifier.model', 'mlp.model', 'mlp.state']
 
 
@@ -129,7 +128,7 @@ def test_sgd_up_to_chainer_3_keeps_nothing_of_a_parameter(plain):
     load('-r', 'result/sgd.npz', sgd)
     assert (sgd.t, sgd.epoch) == (6000, 10)
     assert {param.update_rule.t for param in sgd.target.params()} == {6000}
-    message = r'result/sgd.npz was saved with another optimizer \(.*SGD\), not Adam; .*'
+    message = 'result/sgd.npz was saved with another optimizer, .*, not with Adam; .*'
     assert_refused('-r', 'result/sgd.npz', message)
 
 
@@ -153,8 +152,7 @@ def test_weights_of_m_and_the_rest_of_r(saved):
     save('other', other)
     optimizer = make()
     paths = ('other/mlp.model', 'result/mlp.state')
-    checkpoint = snapshots.read_checkpoint(*paths, optimizer, UNITS)
-    checkpoint.restore(optimizer)
+    checkpoint = snapshots.load_checkpoint(*paths, optimizer, UNITS)
     assert (checkpoint.model_path, checkpoint.state_path) == paths
     assert weights_of(optimizer) == weights_of(other)
     rest = {key for key in content(saved) if key[-2:] not in ('/W', '/b')}
@@ -234,11 +232,12 @@ def test_state_without_weights_in_a_folder(plain):
 def test_folder_where_nothing_fits(saved):
     message = 'result/mlp.state was saved with 6 units; pass -u 6'
     assert_refused('-r', 'result', message, units=5)
-    message = r'result/mlp.state was saved with another optimizer \(.*Adam.*\), not SGD; .*'
+    message = 'result/mlp.state was saved with another optimizer, .*, not with SGD; .*'
     assert_refused('-r', 'result', message, make(optimizer=optimizers.SGD))
-    for flag in ('-m', '-r'):
-        message = 'no file in result fits; pass a file'
-        assert_refused(flag, 'result', message, make(Deeper))
+    message = 'result/mlp.state was saved from a different network .*'
+    assert_refused('-m', 'result', message, make(Deeper))
+    os.remove('result/mlp.state')
+    assert_refused('-r', 'result', 'no file in result fits; pass a file')
 
 
 # Snapshots of something else
@@ -300,13 +299,24 @@ def test_models_and_data_that_are_no_state(saved):
     assert_refused('-m', data, message)
 
 
-@pytest.mark.parametrize(('name', 'other'), list(itertools.permutations(OPTIMIZERS, 2)))
-def test_state_of_another_optimizer_is_named(name, other):
-    trained = train(make(optimizer=getattr(optimizers, name)))
-    save('result', trained)
-    message = rf'result/mlp.state was saved with another optimizer \((.* )?{name}( .*)?\), not '
+KEPT = {
+    'Adam': 'm, v',
+    'AMSGrad': 'm, v, vhat',
+    'SGD': 'nothing',
+    'MomentumSGD': 'v',
+    'AdaGrad': 'h',
+    'RMSprop': 'ms',
+    'SMORMS3': 'g, g2, mem',
+}
+
+
+@pytest.mark.parametrize(('name', 'other'), list(itertools.permutations(KEPT, 2)))
+def test_state_of_another_optimizer(name, other):
+    save('result', train(make(optimizer=getattr(optimizers, name))))
+    what = f'another optimizer, which keeps {KEPT[name]} of a parameter, not with {other}'
+    message = f'result/mlp.state was saved with {what}; use it in train_mnist.py'
     optimizer = make(optimizer=getattr(optimizers, other))
-    assert_refused('-r', 'result/mlp.state', rf'{message}{other}; use .*', optimizer)
+    assert_refused('-r', 'result/mlp.state', message, optimizer)
 
 
 # The number of units of a file
@@ -375,12 +385,11 @@ INVALID = [
     ('predictor/l1/W', lambda a: a[..., :-1], 'of shape'),
     ('predictor/l1/b', lambda a: a[:-1], 'of shape'),
     ('predictor/l1/W', lambda a: a.ravel()[0], 'of shape'),
-    ('predictor/l1/W', lambda a: a.astype('i4'), 'as int32'),
-    ('predictor/l1/W', lambda a: a.astype('c8'), 'missing or None'),
+    ('predictor/l1/W', lambda a: a.astype('c8'), 'as complex64'),
     ('predictor/l1/W', lambda a: numpy.array(None), 'missing or None'),
     ('predictor/l1/W/m', lambda a: a * numpy.float32('nan'), 'has invalid numbers in'),
     ('predictor/l1/W/m', lambda a: a[1:], 'of shape'),
-    ('predictor/l2/b/v', lambda a: a - 1, 'has invalid numbers in'),
+    ('predictor/l2/b/v', lambda a: a.astype('O'), 'missing or None'),
     *(
         (key, lambda a, value=value: numpy.asarray(value), message)
         for key in ('t', 'epoch', 'seed', 'predictor/l1/W/t')

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from chainer_mnist.console import UserError
-from chainer_mnist.npz import NpzReader
+from chainer_mnist.npz import read_npz
 
 import chainer.links as L
 import numpy
@@ -101,7 +101,7 @@ def test_files_of_other_kinds_are_named(data, what, fix):
 def test_what_is_none_of_them(flag):
     for data in (b'', b'\x08\x07\x12\x07', b'\xff' * 100):
         Path('file').write_bytes(data)
-        assert_refused(flag, 'file', 'file is not an npz file; use another file')
+        assert_refused(flag, 'file', 'file is a file of an unknown kind, not an npz file; .*')
     with zipfile.ZipFile('archive', 'w') as archive:
         archive.writestr('letter.txt', 'Dear reader')
     message = 'archive is a zip archive, truncated or without arrays, not an npz file; .*'
@@ -145,7 +145,6 @@ def npy(shape, dtype='<f4', data=b''):
 BOMBS = [
     *((npy(shape), zipfile.ZIP_DEFLATED) for shape in [(10**12,), (6, 10**12), (2**62, 2**62)]),
     (npy((-6, -784)), zipfile.ZIP_DEFLATED),
-    (npy((6, 784), data=bytes(6 * 784 * 4 + 1)), zipfile.ZIP_DEFLATED),  # trailing data
     (npy((6, 784), '<U100000000'), zipfile.ZIP_DEFLATED),
     (npy('(' * 3000 + ')' * 3000), zipfile.ZIP_DEFLATED),
     (b'\x93NUMPY\x02\x00\xff\xff\xff\x7f' + ZEROS, zipfile.ZIP_DEFLATED),
@@ -179,12 +178,10 @@ def test_what_compresses_well_is_read_up_to_a_limit():
     for megabytes in (15, 17):
         numpy.savez_compressed('zeros.npz', x=numpy.zeros(megabytes << 20, 'u1'))
         if megabytes == 15:
-            with NpzReader('zeros.npz') as npz:
-                assert npz.header('x') == ((15 << 20,), numpy.dtype('u1'))
-                assert npz.read('x').nbytes == 15 << 20
+            assert read_npz('zeros.npz')['x'].nbytes == 15 << 20
         else:
             with pytest.raises(UserError, match="declared size exceeds the file's"):
-                NpzReader('zeros.npz')
+                read_npz('zeros.npz')
 
 
 # Fuzz
