@@ -66,19 +66,17 @@ def make_parser(script: str = __file__) -> ArgumentParser:
 
 
 def train(
-    model: chainer.Chain, optimizer: chainer.Optimizer, x: Any, t: Any, batches: Any, callback: Any
+    model: chainer.Chain, optimizer: chainer.Optimizer, x: Any, t: Any, batches: Any
 ) -> RunningMean:
     """Trains for one epoch on images ``x``, float32, of shape (N, 784), and labels ``t``, int32.
 
-    Both are on the device of the model. ``batches`` yields the indices of each mini-batch, and
-    ``callback`` is called after it with the means so far.
+    Both are on the device of the model. ``batches`` yields the indices of each mini-batch.
     """
     means = RunningMean(model.xp)
     for batch in batches:
         # Pass the loss function (the model defines it) and its arguments
         optimizer.update(model, x[batch], t[batch])
         means.update(model.loss, model.accuracy, len(batch))
-        callback(means)
     return means
 
 
@@ -125,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
 
     # Load the MNIST dataset
     (x_train, t_train), (x_test, t_test) = load_mnist()
-    comm.check_same(t_train, t_test)
+    comm.check_same(options=argv or sys.argv[1:], data=(t_train.tobytes(), t_test.tobytes()))
     # The first call draws the weights, on the CPU, so that a seed gives the same on any device
     evaluate(model, x_train[:2], t_train[:2])
 
@@ -142,18 +140,17 @@ def main(argv: list[str] | None = None) -> int:
 
     # Learning loop
     session = TrainingSession(args, optimizer, seed, records, comm)
-    with session.running(len(x_train)):
+    with session.running():
         for epoch in session.epochs:
             print_line('epoch', epoch)
             if epoch == session.epochs[0]:
                 session.save_graph(x_train[: args.batchsize], t_train[: args.batchsize])
-            session.start_epoch(epoch)
 
-            # training
+            # training: each epoch has random numbers of its own, so that a resumed run has the same
+            numpy.random.seed([seed, epoch])
             perm = device.send(numpy.random.permutation(len(x_train)))
-            batches = comm.minibatches(perm, args.batchsize)
             start = time.perf_counter()
-            means = train(model, optimizer, x_train, t_train, batches, session.after_iteration)
+            means = train(model, optimizer, x_train, t_train, session.minibatches(perm))
             loss, accuracy = means.compute(comm)
             throughput = len(x_train) / (time.perf_counter() - start)
             print_line(

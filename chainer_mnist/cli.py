@@ -15,8 +15,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import chainer_mnist
-from chainer_mnist.console import print_error
-from chainer_mnist.signals import is_interactive
+from chainer_mnist.console import mpi_rank, print_error
 
 import chainer
 import numpy
@@ -28,7 +27,6 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, script: str, description: str) -> None:
         super().__init__(prog=os.path.basename(script), description=description)
         self._script = script
-        self._fix = f'see {self.prog} --help'
         self.add_argument(
             '--version',
             action='version',
@@ -42,32 +40,18 @@ class ArgumentParser(argparse.ArgumentParser):
 
         A change to ``None`` leaves the option out.
         """
-        words = [*launcher, sys.argv[0] if self._is_called() else self._script]
+        is_called = os.path.basename(sys.argv[0]) == self.prog  # and not from a notebook
+        words = [*launcher, sys.argv[0] if is_called else self._script]
         flags = {action.dest: action.option_strings for action in self._actions}
         for name, value in {**vars(args), **changes}.items():
             if value is not None and (name in changes or value != self.get_default(name)):
                 words += [flags[name][0], *([] if value is True else [str(value)])]
         return shell_join(words)
 
-    def _is_called(self) -> bool:
-        """Whether the command line of the process is this script's, and not a notebook's."""
-        return os.path.basename(sys.argv[0]) == self.prog
-
-    def parse_args(  # type: ignore[override]
-        self, args: list[str] | None = None, namespace: None = None
-    ) -> argparse.Namespace:
-        """Parses a command line, by default that of the process. Exits with 2 on an error."""
-        if args is None and is_interactive() and not self._is_called():
-            self._fix = 'the arguments are those of this session: call main([]) to give none'
-        parsed = super().parse_args(args, namespace)
-        for action in self._actions:
-            if action.nargs is None and getattr(parsed, action.dest, None) == []:  # "--out=--"
-                self.error(f'argument {"/".join(action.option_strings)}: expected one argument')
-        return parsed
-
     def error(self, message: str) -> NoReturn:
-        """Prints a one-line error and exits with status 2."""
-        print_error(f'{self.prog}: error: {message}; {self._fix}', on_all_ranks=True)
+        """Prints a one-line error, on rank 0 of an MPI job, and exits with status 2."""
+        if not mpi_rank():
+            print_error(f'{self.prog}: error: {message}; see {self.prog} --help')
         self.exit(2)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import sys
@@ -16,14 +15,7 @@ _running = threading.RLock()
 
 
 class UserError(Exception):
-    """A mistake that the user can fix: ``WHAT; HOW TO FIX IT``.
-
-    With ``on_all_ranks``, every rank of an MPI job raises it, and only rank 0 prints it.
-    """
-
-    def __init__(self, message: str, on_all_ranks: bool = False) -> None:
-        super().__init__(message)
-        self.on_all_ranks = on_all_ranks
+    """A mistake that the user can fix: ``WHAT; HOW TO FIX IT``."""
 
 
 def mpi_rank() -> int | None:
@@ -36,22 +28,8 @@ def mpi_rank() -> int | None:
 
 
 def print_line(*words: object) -> None:
-    """Prints a line on standard output, flushed, past any progress bar."""
-    _write(' '.join(map(str, words)), sys.stdout)
-
-
-def print_hint(text: str) -> None:
-    """Prints a remark on standard error if that is a terminal."""
-    if sys.stderr.isatty():
-        _write(text, sys.stderr)
-
-
-def _write(text: str, stream: TextIO) -> None:
-    if 'tqdm' in sys.modules:  # it is slow to import, and without it there is no bar to pass
-        sys.modules['tqdm'].tqdm.write(text, file=stream)
-    else:
-        print(text, file=stream)
-    stream.flush()
+    """Prints a line on standard output, flushed."""
+    print(*words, flush=True)
 
 
 def print_stderr(text: str) -> None:
@@ -62,13 +40,17 @@ def print_stderr(text: str) -> None:
         redirect_to_devnull(sys.stderr)
 
 
-def print_error(line: str, on_all_ranks: bool = False) -> None:
-    """Prints an error as one line, once if all ranks of an MPI job have it."""
+def print_hint(text: str) -> None:
+    """Prints a remark on standard error if that is a terminal."""
+    if sys.stderr.isatty():
+        print_stderr(text)
+
+
+def print_error(line: str) -> None:
+    """Prints an error as one line, with the rank in an MPI job."""
     rank = mpi_rank()
     if rank:
         time.sleep(1)  # if rank 0 has the same error, its exit ends this process meanwhile
-        if on_all_ranks:
-            return
         import socket  # rarely needed
 
         line += f' (rank {rank} on {socket.gethostname()})'
@@ -84,14 +66,12 @@ def redirect_to_devnull(stream: TextIO) -> None:
 def one_line_errors(prog: str, memory_hint: str) -> Callable[[Callable], Callable[..., int]]:
     """Makes a decorator for ``main``: errors become one line and an exit status.
 
-    The status is 2 for a wrong command line, 141 if the reader of standard output is gone (as after
-    ``| head``), 1 for any other error, or else what ``main`` returns.
+    The status is 2 for a wrong command line, 1 for any other error, or else what ``main`` returns.
     """
 
     def decorate(main: Callable) -> Callable[..., int]:
         @functools.wraps(main)
         def wrapper(argv: list[str] | None = None) -> int:
-            on_all_ranks = False
             try:
                 try:
                     with _running:
@@ -101,18 +81,14 @@ def one_line_errors(prog: str, memory_hint: str) -> Callable[[Callable], Callabl
                 sys.stdout.flush()
                 return status
             except UserError as error:
-                message, on_all_ranks = str(error), error.on_all_ranks
+                message = str(error)
             except MemoryError:
                 message = f'not enough memory; {memory_hint}'
             except OSError as error:  # only printing leaves it to this place
-                if error.filename is None:
-                    redirect_to_devnull(sys.stdout)
-                # Windows reports a closed pipe as EINVAL.
-                if error.errno == errno.EPIPE or (os.name, error.errno) == ('nt', errno.EINVAL):
-                    return 141  # what a shell makes of SIGPIPE
-                where = error.filename or 'standard output'
-                message = f'cannot write to {where}: {error.strerror}; redirect it elsewhere'
-            print_error(f'{prog}: error: {message}', on_all_ranks)
+                redirect_to_devnull(sys.stdout)
+                what = f'cannot write to standard output: {error.strerror}'
+                message = f'{what}; redirect it elsewhere'
+            print_error(f'{prog}: error: {message}')
             return 1
 
         return wrapper

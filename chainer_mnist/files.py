@@ -19,6 +19,15 @@ ELSEWHERE = 'choose another directory with -o'
 HEX = '[0-9a-f]' * 8
 
 
+def make_directory(out: str) -> None:
+    """Makes a directory to write to, if need be. Raises ``UserError`` if that fails."""
+    try:
+        os.makedirs(out, exist_ok=True)
+    except (OSError, RecursionError) as error:  # it calls itself for each directory
+        reason = getattr(error, 'strerror', error)
+        raise UserError(f'cannot write to {out}: {reason}; {ELSEWHERE}') from None
+
+
 @contextlib.contextmanager
 def lock(out: str) -> Iterator[None]:
     """Creates a directory if need be, and lets no other run write there within the block.
@@ -26,9 +35,9 @@ def lock(out: str) -> Iterator[None]:
     A killed run releases the lock. Where a file system has no locks, there is none. Raises
     ``UserError`` if the directory cannot be written or is in use.
     """
+    make_directory(out)
     held = filelock.FileLock(os.path.join(out, '.lock'), timeout=0)
     try:
-        os.makedirs(out, exist_ok=True)
         held.acquire()
         for leftover in glob.glob(os.path.join(glob.escape(out), f'*.{HEX}.tmp')):
             os.remove(leftover)  # of a run that was killed while it wrote
@@ -39,9 +48,8 @@ def lock(out: str) -> Iterator[None]:
         raise UserError(f'{out} is in use by another run; {fix}') from None
     except NotImplementedError:
         pass
-    except (OSError, RecursionError) as error:  # makedirs recurses for each directory
-        reason = getattr(error, 'strerror', error)
-        raise UserError(f'cannot write to {out}: {reason}; {ELSEWHERE}') from None
+    except OSError as error:
+        raise UserError(f'cannot write to {out}: {error.strerror}; {ELSEWHERE}') from None
     try:
         yield
     finally:

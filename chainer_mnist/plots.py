@@ -13,7 +13,6 @@ from typing import Any
 from chainer_mnist import files
 from chainer_mnist.cli import shell_join
 from chainer_mnist.console import UserError, print_hint
-from chainer_mnist.snapshots import series
 
 import chainer
 import numpy
@@ -66,7 +65,9 @@ def save_curves(out: str, records: list[dict]) -> None:
     for name in ('loss', 'accuracy') if records else ():
         figure, axes = _subplots()
         for key, label in ((f'main/{name}', 'train'), (f'validation/main/{name}', 'test')):
-            axes.plot(*series(records, key), marker='x', label=label)
+            points = [(record['epoch'], record.get(key)) for record in records]  # LogReport may
+            points = [point for point in points if isinstance(point[1], (int, float))]  # lack one
+            axes.plot(*zip(*points), marker='x', label=label)
         axes.set(xlabel='epoch', ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         axes.grid(color='0.9')
@@ -81,11 +82,7 @@ def save_predictions(out: str, x: numpy.ndarray, t: numpy.ndarray, p: numpy.ndar
     ``x`` are images of shape (N, 784), ``t`` labels of shape (N,) and ``p`` the predicted
     probabilities of shape (N, 10). Raises ``UserError`` if a file cannot be written.
     """
-    try:
-        os.makedirs(out, exist_ok=True)
-    except OSError as error:
-        reason = f'cannot write to {out}: {error.strerror}'
-        raise UserError(f'{reason}; {files.ELSEWHERE}') from None
+    files.make_directory(out)
     _save_inference(out, x, t, p)
     _save_confusion(out, t, p.argmax(axis=1))
 

@@ -1,4 +1,4 @@
-"""Standard streams and signals: a command ends in order on Ctrl-C and SIGTERM."""
+"""Standard streams and signals: a command ends in order on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 
 from chainer_mnist.console import mpi_rank
 
-# Ctrl-C, SIGTERM and, on Windows, Ctrl-Break and the window that is closed.
-SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, n)]
+# Ctrl-C, SIGTERM, a terminal that is closed and, on Windows, Ctrl-Break.
+NAMES = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK')
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 def setup_signals() -> None:
@@ -21,7 +22,8 @@ def setup_signals() -> None:
 
     A closed standard stream is replaced by the null device. Characters that standard output cannot
     encode are printed as escapes. A signal ends the process at once with status 128 + its number,
-    without a traceback. In an interactive session, signals stay as they are.
+    without a traceback, also where the reader of standard output is gone (as after ``| head``).
+    In an interactive session, signals stay as they are.
     """
     # In this order each takes its own descriptor, which the next open file would get.
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
@@ -29,16 +31,14 @@ def setup_signals() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     with contextlib.suppress(AttributeError):  # IDLE's own stream has no such method
         sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
-    if not is_interactive():
+    # A session goes on after the command: IPython, Jupyter, IDLE and python -i.
+    if not (sys.flags.inspect or hasattr(sys, 'ps1') or 'idlelib' in sys.modules):
         # While MPI starts, no Python handler runs, and mpiexec reports only an end by a signal.
         handler = _exit if mpi_rank() is None else signal.SIG_DFL
         for signum in _handled_signals():
             signal.signal(signum, handler)
-
-
-def is_interactive() -> bool:
-    """Whether a session goes on after the command, as in IPython, Jupyter or ``python -i``."""
-    return bool(sys.flags.inspect) or hasattr(sys, 'ps1') or 'idlelib' in sys.modules
+        if hasattr(signal, 'SIGPIPE'):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
@@ -70,7 +70,7 @@ class GracefulInterrupt:
         """Leaves the block if a signal has been received. To be called where work can stop."""
         signum = self._sync_signal(self._received)
         if signum:
-            self._received = signum
+            self.signum = signum
             raise self._Stop
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
@@ -86,11 +86,7 @@ class GracefulInterrupt:
                 self._previous[signum] = signal.signal(signum, self._receive)
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    def __exit__(self, kind: type | None, *error: object) -> bool:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
-        if kind is self._Stop:
-            self.signum = self._received
         return kind is self._Stop

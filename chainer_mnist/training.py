@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import dataclasses
 import math
 import os
 import shlex
@@ -91,79 +90,81 @@ def init_or_resume(
     return int(state['seed']), checkpoint.records
 
 
-@dataclasses.dataclass
 class TrainingSession:
     """The epochs of a run: progress, log and snapshots. Only rank 0 does I/O.
 
     Methods raise ``UserError`` if a file cannot be written.
     """
 
-    args: argparse.Namespace
-    optimizer: chainer.Optimizer
-    seed: int
-    records: list[dict]
-    comm: SingleProcess
-
-    def __post_init__(self) -> None:
-        self.epochs = range(self.optimizer.epoch + 1, self.optimizer.epoch + self.args.epoch + 1)
-        self._is_main = self.comm.rank == 0
-        self._interrupt = GracefulInterrupt(self.comm.sync_signal)
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        optimizer: chainer.Optimizer,
+        seed: int,
+        records: list[dict],
+        comm: SingleProcess,
+    ) -> None:
+        self.epochs = range(optimizer.epoch + 1, optimizer.epoch + args.epoch + 1)
+        self._args, self._optimizer, self._comm = args, optimizer, comm
+        self._seed, self._records = seed, records
+        self._is_main = comm.rank == 0
+        self._interrupt = GracefulInterrupt(comm.sync_signal)
 
     @contextlib.contextmanager
-    def running(self, n_train: int) -> Iterator[None]:
-        """Trains fast within the block on ``n_train`` images in each epoch. A signal ends it.
+    def running(self) -> Iterator[None]:
+        """Trains fast within the block. A signal ends it.
 
         Raises ``UserError`` if the directory cannot be written or is in use.
         """
-        self._n_train = n_train
-        self._begin = time.perf_counter() - snapshots.elapsed_time(self.records)
+        self._begin = time.perf_counter() - snapshots.elapsed_time(self._records)
         with contextlib.ExitStack() as stack:
             if self._is_main:
-                stack.enter_context(files.lock(self.args.out))
-                snapshots.read_log(self.args.out)  # another program's file of that name stays
+                stack.enter_context(files.lock(self._args.out))
+                snapshots.read_log(self._args.out)  # another program's file of that name stays
             stack.enter_context(self._interrupt)
-            stack.enter_context(fast_training(self.args.unit))
-            self._bar = stack.enter_context(progress_bar(len(self.epochs) * n_train))
+            stack.enter_context(fast_training(self._args.unit))
             yield
-
-    def start_epoch(self, epoch: int) -> None:
-        """Gives each epoch random numbers of its own, so that a resumed run has the same."""
-        self._bar.set_description_str(f'epoch {epoch}/{self.epochs[-1]}', refresh=False)
-        numpy.random.seed([self.seed, epoch])
 
     def save_graph(self, x: Any, t: Any) -> None:
         """Writes the computational graph of the loss on a mini-batch.
 
         A copy of the model computes it, so that no statistics in the model change.
         """
-        loss = copy.deepcopy(self.optimizer.target)(x, t)
+        loss = copy.deepcopy(self._optimizer.target)(x, t)
         if self._is_main:
-            plots.save_graph(self.args.out, loss)
+            plots.save_graph(self._args.out, loss)
         print_line('graph generated')
 
-    def after_iteration(self, means: RunningMean) -> None:
-        """Shows the progress, and ends the block if a signal has been received."""
-        before = (self.optimizer.epoch + 1 - self.epochs[0]) * self._n_train
-        done = before + min(means.images * self.comm.size, self._n_train)
-        if self._bar.update(done - self._bar.n):  # it was drawn, ten times a second at most
-            self._bar.set_postfix_str(f'loss={means.compute()[0]:.4f}', refresh=False)
-        self._interrupt.check()
+    def minibatches(self, perm: Any) -> Iterator[Any]:
+        """Yields the indices of each mini-batch, of a permutation of all images.
+
+        Shows the progress, and ends the block if a signal has been received.
+        """
+        size = self._args.batchsize * self._comm.size
+        epoch = f'epoch {self._optimizer.epoch + 1}/{self.epochs[-1]}'
+        with progress_bar(epoch, len(perm)) as bar:
+            for batch in self._comm.minibatches(perm, self._args.batchsize):
+                yield batch
+                if bar.update(min(size, bar.total - bar.n)):  # ten times a second at most
+                    loss = float(self._optimizer.target.loss.array)
+                    bar.set_postfix_str(f'loss={loss:.4f}', refresh=False)
+                self._interrupt.check()
 
     def end_epoch(self, train: tuple[float, float], test: tuple[float, float]) -> None:
         """Keeps log and snapshots. Takes mean loss and mean accuracy in training and in the test.
 
         Raises ``UserError`` if training has diverged, before a good snapshot is replaced.
         """
-        epoch = self.optimizer.epoch + 1
+        epoch = self._optimizer.epoch + 1
         if not math.isfinite(train[0] + test[0]):
             fix = 'start from other weights (-m) or another seed (-s)'
             if epoch > 1:
                 fix = 'resume from the last good snapshot (-r) with another seed (-s)'
             raise UserError(f'training diverged: the loss is not finite in epoch {epoch}; {fix}')
-        self.optimizer.new_epoch()
+        self._optimizer.new_epoch()
         elapsed = time.perf_counter() - self._begin
-        record = snapshots.make_record(train, test, epoch, self.optimizer.t, elapsed)
-        self.records.append(record)
+        record = snapshots.make_record(train, test, epoch, self._optimizer.t, elapsed)
+        self._records.append(record)
         if epoch < self.epochs[-1]:
             self.save_model()
             self.save_optimizer()
@@ -171,46 +172,43 @@ class TrainingSession:
     def save_model(self) -> None:
         """Writes the weights, as a classifier's and as a predictor's."""
         if self._is_main:
-            snapshots.save_model(self.args.out, self.optimizer.target)
+            snapshots.save_model(self._args.out, self._optimizer.target)
 
     def save_optimizer(self) -> None:
         """Writes the log and the training state."""
         if self._is_main:
-            snapshots.save_state(self.args.out, self.optimizer, self.seed, self.records)
+            snapshots.save_state(self._args.out, self._optimizer, self._seed, self._records)
 
     def finish(self, parser: ArgumentParser) -> int:
         """Prints the command that resumes after a signal, draws, and returns the exit status."""
         signum = self._interrupt.signum
         if self._is_main and signum:
             print_stderr(f'{parser.prog}: interrupted; resume with: {self._resume_command(parser)}')
-        if self._is_main and not self.args.noplot:
-            plots.save_curves(self.args.out, self.records)
-            plots.draw_graph(self.args.out)
-        self.comm.finalize()
+        if self._is_main and not self._args.noplot:
+            plots.save_curves(self._args.out, self._records)
+            plots.draw_graph(self._args.out)
+        self._comm.finalize()
         return 128 + signum if signum else 0
 
     def _resume_command(self, parser: ArgumentParser) -> str:
-        changes: dict[str, Any] = {'epoch': self.args.epoch, 'seed': self.seed}
-        if self.optimizer.epoch >= self.epochs[0]:  # a state has been written
-            state = os.path.join(self.args.out, snapshots.STATE)
-            left = self.epochs[-1] - self.optimizer.epoch
+        changes: dict[str, Any] = {'epoch': self._args.epoch, 'seed': self._seed}
+        if self._optimizer.epoch >= self.epochs[0]:  # a state has been written
+            state = os.path.join(self._args.out, snapshots.STATE)
+            left = self.epochs[-1] - self._optimizer.epoch
             changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
-        launcher = [*self.comm.launcher(), python_executable()]
-        command = parser.command(launcher, self.args, **changes)
+        mpiexec = ['mpiexec', '-n', str(self._comm.size)] if self._args.communicator else []
+        command = parser.command([*mpiexec, python_executable()], self._args, **changes)
         root = os.environ.get(ROOT)
         return f'{ROOT}={shlex.quote(root)} {command}' if root and os.name != 'nt' else command
 
 
-def progress_bar(images: int) -> Any:
+def progress_bar(title: str, images: int) -> Any:
     """Makes a progress bar for so many images, drawn only if standard error is a terminal."""
     from tqdm import tqdm  # slow to import
 
     # tqdm's own lock starts a process on Python 3.14, which outlives a killed run.
     tqdm.set_lock(threading.RLock())
+    layout = '{desc} {percentage:3.0f}%|{bar:10}| {rate_fmt}{postfix}'
     return tqdm(
-        total=images,
-        unit=' images',
-        leave=False,
-        disable=None,
-        bar_format='{desc} {percentage:3.0f}%|{bar:16}| {rate_fmt}, {remaining} left{postfix}',
+        desc=title, total=images, unit=' images', bar_format=layout, leave=False, disable=None
     )

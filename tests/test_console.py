@@ -22,9 +22,8 @@ with_full_disk = pytest.mark.skipif(
         ('', UserError('no x;\ntry y'), 'p: error: no x;\\ntry y\n'),
         ('', MemoryError(), 'p: error: not enough memory; try z\n'),
         ('text', UserError('no x; try y'), 'p: error: no x; try y\n'),
-        ('0', UserError('no x; try y', on_all_ranks=True), 'p: error: no x; try y\n'),
+        ('0', UserError('no x; try y'), 'p: error: no x; try y\n'),
         ('1', UserError('no x; try y'), 'p: error: no x; try y (rank 1 on node)\n'),
-        ('1', UserError('no x; try y', on_all_ranks=True), ''),
     ],
 )
 def test_an_error_is_one_line_of_one_rank(rank, error, printed, capsys, monkeypatch):
@@ -83,4 +82,4 @@ def test_the_reader_of_standard_output_is_gone(word):
     with start(word, env=environment(PYTHONUNBUFFERED=None)) as process:
         process.stdout.close()
         assert process.stderr.read() == ''
-    assert process.returncode == 141
+    assert process.returncode in (-getattr(signal, 'SIGPIPE', 0), 1)

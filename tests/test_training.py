@@ -46,11 +46,8 @@ def test_each_image_counts_once_in_an_epoch(untrained, batchsize):
     expected = means_of(untrained, x, t)
     optimizer = optimizers.SGD(0).setup(untrained)
     batches = SINGLE_PROCESS.minibatches(numpy.random.permutation(500), batchsize)
-    images = []
-    show = lambda means: images.append(means.images)  # noqa: E731
-    means = train_mnist.train(untrained, optimizer, x, t, batches, show)
-    assert images == sorted({*range(batchsize, 500, batchsize), 500})
-    assert (means.compute(), optimizer.t) == (expected, len(images))
+    means = train_mnist.train(untrained, optimizer, x, t, batches)
+    assert (means.compute(), optimizer.t) == (expected, -(-500 // batchsize))
 
 
 @pytest.mark.parametrize('batchsize', [1000, 300, 77])
@@ -106,10 +103,10 @@ def test_accuracy_after_one_epoch_on_the_whole_mnist(model):
     assert 0.925 < record['validation/main/accuracy'] < 0.96
 
 
-def test_one_progress_bar_on_a_terminal():
+def test_a_progress_bar_on_a_terminal():
     pty = pytest.importorskip('pty')
     terminal, its_end = pty.openpty()
-    subprocess.run(['stty', 'rows', '24', 'cols', '100'], stdin=its_end, check=True)
+    subprocess.run(['stty', 'rows', '24', 'cols', '60'], stdin=its_end, check=True)
     process = start('-e', 5, '-b', 1, stderr=its_end)
     os.close(its_end)
     shown = b''
@@ -119,10 +116,8 @@ def test_one_progress_bar_on_a_terminal():
     os.close(terminal)
     printed, _ = process.communicate(timeout=60)
     assert printed.endswith('save the model\nsave the optimizer\n')
-    bar = r'epoch (\d)/5 +(\d+)%\|.*?\| +[\d.]+k? images/s, 00:0\d left, loss=\d\.\d{4}'
-    seen = [(int(epoch), int(percent)) for epoch, percent in re.findall(bar, shown.decode())]
-    assert len(seen) > 1
-    assert all(20 * (epoch - 1) <= percent <= 20 * epoch for epoch, percent in seen)
+    bar = r'epoch (\d)/5 +\d+%\|.{10}\| +[\d.]+k? images/s, loss=\d\.\d{4}'
+    assert len(re.findall(bar, shown.decode())) > 1
 
 
 # Resuming

@@ -9,7 +9,6 @@ import atexit
 import faulthandler
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from chainer_mnist.console import UserError, mpi_rank, redirect_to_devnull
@@ -32,7 +31,7 @@ def create_communicator(name: str | None, gpu: int) -> SingleProcess:
     if name is None:
         return SINGLE_PROCESS
     if name != 'naive' and gpu < 0:
-        raise UserError(f'--communicator {name} is for GPUs; add -g 0, or choose naive', True)
+        raise UserError(f'--communicator {name} is for GPUs; add -g 0, or choose naive')
     if mpi_rank() is None:
         raise UserError(f'--communicator {name} needs mpiexec; put "mpiexec -n 2" before "python"')
     try:
@@ -40,7 +39,7 @@ def create_communicator(name: str | None, gpu: int) -> SingleProcess:
     except (ImportError, RuntimeError) as error:
         reason = str(error).split('\n')[0]
         fix = 'install what requirements-mpi.txt says, and for NCCL, requirements-gpu.txt'
-        raise UserError(f'--communicator {name} does not start ({reason}); {fix}', True) from None
+        raise UserError(f'--communicator {name} does not start ({reason}); {fix}') from None
     if communicator.rank > 0:
         redirect_to_devnull(sys.stdout)
     return communicator
@@ -62,8 +61,12 @@ class SingleProcess:
         """Returns rank 0's object on every rank."""
         return obj
 
-    def check_same(self, *arrays: numpy.ndarray) -> None:
-        """Raises ``UserError`` on all ranks if arrays, options or code differ on one."""
+    def check_same(self, **items: Any) -> None:
+        """Raises ``UserError`` on each rank that has an item which differs from that of rank 0."""
+        for name, item in items.items():
+            if self.bcast(item) != item:
+                what = f'{name} differ between rank 0 and rank {self.rank}'
+                raise UserError(f'{what}; start all ranks with the same')
 
     def create_multi_node_optimizer(self, optimizer: chainer.Optimizer) -> Any:
         """Wraps an optimizer to use the gradients of all ranks, once its model is on its device."""
@@ -97,10 +100,6 @@ class SingleProcess:
     def sync_signal(self, signum: int | None) -> int | None:
         """Returns a signal that any rank has received, or ``None``."""
         return signum
-
-    def launcher(self) -> list[str]:
-        """Returns the words that come before ``python`` on the command line."""
-        return []
 
     def finalize(self) -> None:
         """Waits for the other ranks. A process that exits without this aborts them."""
@@ -136,20 +135,6 @@ class MultiProcess(SingleProcess):
     def bcast(self, obj: Any) -> Any:
         with self._watchdog:
             return self._communicator.mpi_comm.bcast(obj)
-
-    def check_same(self, *arrays: numpy.ndarray) -> None:
-        clone = Path(__file__).parents[2]
-        items = {'options': sys.argv[1:], 'data': [array.tobytes() for array in arrays]}
-        for pattern in ('train_mnist.py', 'net.py', 'chainer_mnist/**/[!.]*.py'):
-            for path in clone.glob(pattern):
-                items[str(path.relative_to(clone))] = path.read_bytes()
-        with self._watchdog:
-            ranks = self._communicator.mpi_comm.allgather(items)
-        for rank, found in enumerate(ranks):
-            for name in [*ranks[0], *found]:
-                if found.get(name) != ranks[0].get(name):
-                    what = f'{name} differ between rank 0 and rank {rank}'
-                    raise UserError(f'{what}; start all ranks with the same', True)
 
     def create_multi_node_optimizer(self, optimizer: chainer.Optimizer) -> Any:
         from chainer_mnist.distributed.optimizer import MultiNodeOptimizer
@@ -194,9 +179,6 @@ class MultiProcess(SingleProcess):
     def sync_signal(self, signum: int | None) -> int | None:
         self._received = signum  # the next all-reduce of gradients carries it
         return self._agreed
-
-    def launcher(self) -> list[str]:
-        return ['mpiexec', '-n', str(self.size)]
 
     def finalize(self) -> None:
         self.allreduce(0)

@@ -34,5 +34,5 @@ class MultiNodeOptimizer(_MultiNodeOptimizer):
         for name, param in self.uninitialized:
             if param.array is not None:
                 what = f'{name} got its size in training, with other weights on each rank'
-                raise UserError(f'{what}; give its layer the input size in net.py', True)
+                raise UserError(f'{what}; give its layer the input size in net.py')
         return False

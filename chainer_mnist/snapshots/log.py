@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -34,11 +35,13 @@ def read_log(out: str) -> list[Record]:
     Raises ``UserError`` if a file of that name is no log: a run would overwrite it.
     """
     path = os.path.join(out, LOG)
-    if not os.path.exists(path):
-        return []
     try:
         with open(path, 'rb') as file:
             return parse_log(file.read())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f'cannot read {path}: {error.strerror}; move it elsewhere') from None
     except Exception as error:  # whatever the content of another file leads to
         reason = str(error).partition('\n')[0]
         raise UserError(f'{path} is not the log of a run ({reason}); move it elsewhere') from None
@@ -56,16 +59,7 @@ def parse_log(text: str | bytes) -> list[Record]:
     return records
 
 
-def series(records: list[Record], key: str) -> tuple[list[float], list[float]]:
-    """Returns the finite numbers that the records have of that name, after their epochs."""
-    points = [
-        (record['epoch'], record[key])
-        for record in records
-        if isinstance(record.get(key), (int, float)) and abs(record[key]) < 1e300
-    ]
-    return [epoch for epoch, _ in points], [value for _, value in points]
-
-
 def elapsed_time(records: list[Record]) -> float:
     """Returns how many seconds the run took so far, or 0 if the log does not say."""
-    return max(series(records, 'elapsed_time')[1], default=0.0)
+    times = [record.get('elapsed_time') for record in records]
+    return max((time for time in times if isinstance(time, float) and time < math.inf), default=0.0)

@@ -11,7 +11,7 @@ from helpers import log_of, main, train
 
 
 def test_noise_of_another_type_is_an_error(monkeypatch):
-    def noisy(model, optimizer, x, t, batches, callback):
+    def noisy(model, optimizer, x, t, batches):
         for batch in batches:
             optimizer.update(model, x[batch] + numpy.random.randn(len(batch), 784), t[batch])
 

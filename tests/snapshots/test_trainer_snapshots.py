@@ -198,8 +198,6 @@ def test_what_other_programs_write_in_records_is_kept(plain):
         json.dump(plain, file)
     records = load('-r', 'result/mlp.state').records
     assert records == plain
-    assert snapshots.series(records, 'main/loss') == ([1], [plain[1]['main/loss']])
-    assert snapshots.series(records, 'validation/main/loss')[0] == [0, 2]
     assert snapshots.elapsed_time(records) == plain[2]['elapsed_time']
     assert snapshots.elapsed_time([]) == 0
 
@@ -239,6 +237,6 @@ def test_another_file_of_that_name_is_refused(text):
     else:
         Path('result/log').write_bytes(text if isinstance(text, bytes) else text.encode())
     for path in ('result', 'result/mlp.state'):
-        assert_refused('-r', path, r'result/log is not the log of a run (.*); move it elsewhere')
-    with pytest.raises(UserError, match='result/log is not the log of a run'):
+        assert_refused('-r', path, '.*result/log.*; move it elsewhere')
+    with pytest.raises(UserError, match='result/log'):
         snapshots.read_log('result')
