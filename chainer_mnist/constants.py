@@ -1,5 +1,13 @@
-"""Upper bounds of numbers on the command line and in files. More is nonsense or an attack."""
+"""Where MNIST is, and upper bounds of numbers on the command line and in files."""
 
+import os
+
+# The environment variable that names the folder of another data set.
+ROOT = 'CHAINER_DATASET_ROOT'
+# Where MNIST is in a clone.
+DATA = os.path.abspath(os.path.join(__file__, '..', '..', 'data'))
+
+# More is nonsense or an attack.
 MAX_SEED = 2**32 - 1  # NumPy takes 32 bits
 MAX_EPOCHS = 10**9
 MAX_UPDATES = 10**15

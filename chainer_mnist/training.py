@@ -106,7 +106,7 @@ class TrainingSession:
     ) -> None:
         self.epochs = range(optimizer.epoch + 1, optimizer.epoch + args.epoch + 1)
         self._args, self._optimizer, self._comm = args, optimizer, comm
-        self._seed, self._records = seed, records
+        self._seed, self._log = seed, snapshots.Log(records)
         self._is_main = comm.rank == 0
         self._interrupt = GracefulInterrupt(comm.sync_signal)
 
@@ -116,7 +116,7 @@ class TrainingSession:
 
         Raises ``UserError`` if the directory cannot be written or is in use.
         """
-        self._begin = time.perf_counter() - snapshots.elapsed_time(self._records)
+        self._begin = time.perf_counter() - snapshots.elapsed_time(self._log.records)
         with contextlib.ExitStack() as stack:
             if self._is_main:
                 stack.enter_context(files.lock(self._args.out))
@@ -163,8 +163,7 @@ class TrainingSession:
             raise UserError(f'training diverged: the loss is not finite in epoch {epoch}; {fix}')
         self._optimizer.new_epoch()
         elapsed = time.perf_counter() - self._begin
-        record = snapshots.make_record(train, test, epoch, self._optimizer.t, elapsed)
-        self._records.append(record)
+        self._log.append(snapshots.make_record(train, test, epoch, self._optimizer.t, elapsed))
         if epoch < self.epochs[-1]:
             self.save_model()
             self.save_optimizer()
@@ -177,7 +176,7 @@ class TrainingSession:
     def save_optimizer(self) -> None:
         """Writes the log and the training state."""
         if self._is_main:
-            snapshots.save_state(self._args.out, self._optimizer, self._seed, self._records)
+            snapshots.save_state(self._args.out, self._optimizer, self._seed, self._log)
 
     def finish(self, parser: ArgumentParser) -> int:
         """Prints the command that resumes after a signal, draws, and returns the exit status."""
@@ -185,7 +184,7 @@ class TrainingSession:
         if self._is_main and signum:
             print_stderr(f'{parser.prog}: interrupted; resume with: {self._resume_command(parser)}')
         if self._is_main and not self._args.noplot:
-            plots.save_curves(self._args.out, self._records)
+            plots.save_curves(self._args.out, self._log.records)
             plots.draw_graph(self._args.out)
         self._comm.finalize()
         return 128 + signum if signum else 0

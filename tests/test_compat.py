@@ -1,10 +1,13 @@
 """Chainer imports, whatever was tried before and whatever the environment says."""
 
+import re
+import sys
+
 import chainer.functions as F
 import numpy
 import pytest
 
-from helpers import environment, run, run_code, same, train
+from helpers import CLONE, environment, run, run_code, run_command, same, train
 
 
 @pytest.mark.parametrize('dtype', ['nonsense', 'float16'])
@@ -39,3 +42,18 @@ except Exception:
 def test_a_function_that_uses_what_numpy_has_removed():
     image = numpy.arange(4, dtype='f').reshape(1, 1, 2, 2)
     assert F.resize_images(image, (3, 3)).array[0, 0, 1].tolist() == [1, 1.5, 2]
+
+
+@pytest.mark.parametrize('script', ['train_mnist.py', 'predict.py'])
+def test_a_virtual_environment_that_is_not_active(script):
+    done = run_command([sys.executable, '-S', str(CLONE / script)])
+    message = "No module named 'numpy'; activate the virtual environment, or run pip install -r .*"
+    assert done.returncode == 1
+    assert re.fullmatch(f'{script}: error: {message}\n', done.stderr), done.stderr
+
+
+@pytest.mark.parametrize('root', [None, 'of the user'])
+def test_chainer_itself_finds_the_data(root):
+    code = 'import chainer_mnist, chainer; print(len(chainer.datasets.get_mnist()[0]))'
+    done = run_command([sys.executable, '-c', code], env=environment(CHAINER_DATASET_ROOT=root))
+    assert done.stdout == ('' if root else '60000\n')

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chainer_mnist.console import UserError
-from chainer_mnist.data.mnist import DATA, ROOT, load_mnist
+from chainer_mnist.constants import DATA, ROOT
+from chainer_mnist.data.mnist import load_mnist
 
 import numpy
 

@@ -8,15 +8,10 @@ import os
 import struct
 
 from chainer_mnist.console import UserError
-from chainer_mnist.constants import MAX_IMAGES
+from chainer_mnist.constants import DATA, MAX_IMAGES, ROOT
 from chainer_mnist.npz import check_size, read_npz, reading_errors
 
 import numpy
-
-# The environment variable that names the folder of another data set.
-ROOT = 'CHAINER_DATASET_ROOT'
-# Where MNIST is in a clone.
-DATA = os.path.abspath(os.path.join(__file__, '..', '..', '..', 'data'))
 
 # Images, labels and the name of the test set. A colon parts the path of an npz file from the key.
 LAYOUTS = (

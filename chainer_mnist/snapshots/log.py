@@ -16,6 +16,25 @@ Record = dict[str, Any]  # LogReport may write other keys too, or leave some out
 Means = tuple[float, float]  # loss and accuracy
 
 
+class Log:
+    """The records of a run. Each is made text once, so that an epoch costs the same after many."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records: list[Record] = []
+        self._texts: list[str] = []
+        for record in records:
+            self.append(record)
+
+    def append(self, record: Record) -> None:
+        """Adds the record of an epoch."""
+        self.records.append(record)
+        self._texts.append(json.dumps([record], indent=4)[2:-2])
+
+    def to_json(self) -> bytes:
+        """Returns the content of the file, as LogReport writes it."""
+        return ('[\n' + ',\n'.join(self._texts) + '\n]').encode() if self._texts else b'[]'
+
+
 def make_record(train: Means, test: Means, epoch: int, iteration: int, seconds: float) -> Record:
     """Makes the record of an epoch, at so many seconds since the run began."""
     return {

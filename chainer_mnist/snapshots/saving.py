@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from typing import Any
 
 from chainer_mnist.files import write_atomically
-from chainer_mnist.snapshots.log import LOG, Record
+from chainer_mnist.snapshots.log import LOG, Log
 from chainer_mnist.snapshots.snapshot import PREFIX, get_predictor, serialize, state_dict
 
 import chainer
@@ -27,11 +26,10 @@ def save_model(out: str, model: chainer.Chain) -> None:
     write_atomically(dict(zip(paths, [classifier, _to_npz(weights)])))
 
 
-def save_state(out: str, optimizer: chainer.Optimizer, seed: int, records: list[Record]) -> None:
+def save_state(out: str, optimizer: chainer.Optimizer, seed: int, log: Log) -> None:
     """Writes the training state, and before it the log: a killed run leaves no older log."""
-    log = json.dumps(records, indent=4).encode()
     state = _to_npz(state_dict(optimizer, seed))
-    write_atomically({os.path.join(out, LOG): log, os.path.join(out, STATE): state})
+    write_atomically({os.path.join(out, LOG): log.to_json(), os.path.join(out, STATE): state})
 
 
 def _to_npz(content: dict[str, Any]) -> bytes:

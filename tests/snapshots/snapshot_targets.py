@@ -46,7 +46,7 @@ def save(out, optimizer):
     os.makedirs(out, exist_ok=True)
     record = snapshots.make_record((0.5, 0.6), (0.7, 0.8), 1, 3, 0.5)
     snapshots.save_model(out, optimizer.target)
-    snapshots.save_state(out, optimizer, 7, [record])
+    snapshots.save_state(out, optimizer, 7, snapshots.Log([record]))
 
 
 def content(optimizer):

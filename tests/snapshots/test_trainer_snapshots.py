@@ -206,7 +206,7 @@ def test_record_of_an_epoch_is_that_of_log_report(plain):
     record = snapshots.make_record((1.0, 0.2), (3.0, 0.4), 5, 60, 7.0)
     assert record.keys() == plain[2].keys() - {'alpha'}
     assert record['validation/main/accuracy'] == 0.4
-    snapshots.save_state('result', train(make()), 1, [record])
+    snapshots.save_state('result', train(make()), 1, snapshots.Log([record]))
     text = Path('result/log').read_text()
     assert text == json.dumps([record], indent=4)
     assert snapshots.read_log('result') == [record]
@@ -230,7 +230,7 @@ NO_LOGS = [
 @pytest.mark.parametrize('text', NO_LOGS)
 def test_another_file_of_that_name_is_refused(text):
     os.mkdir('result')
-    snapshots.save_state('result', train(make()), 1, [])
+    snapshots.save_state('result', train(make()), 1, snapshots.Log([]))
     os.remove('result/log')
     if text is None:
         os.mkdir('result/log')
