@@ -34,7 +34,7 @@ BATCHSIZE = 1000  # images in each step; it changes nothing but rounding
 
 def make_parser(script: str = __file__) -> ArgumentParser:
     """Makes the parser of the command line."""
-    parser = ArgumentParser(script, 'Uses what train_mnist.py has trained')
+    parser = ArgumentParser(script, __doc__)
     add = parser.add_argument
     # fmt: off
     add('images', metavar='IMAGE', nargs='*', type=path,

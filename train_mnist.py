@@ -39,7 +39,7 @@ TEST_BATCHSIZE = 1000  # images in each step of the evaluation; it changes nothi
 
 def make_parser(script: str = __file__) -> ArgumentParser:
     """Makes the parser of the command line."""
-    parser = ArgumentParser(script, 'Chainer example: MNIST')
+    parser = ArgumentParser(script, __doc__)
     add = parser.add_argument
     # fmt: off
     add('--initmodel', '-m', metavar='FILE', type=path, help='start from the weights in FILE')

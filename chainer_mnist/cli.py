@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import glob
 import math
 import os
@@ -22,10 +23,14 @@ import numpy
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """The parser of a script: one-line errors, ``--version``, and commands that can be pasted."""
+    """The parser of a script: one-line errors, ``--version``, and commands that can be pasted.
 
-    def __init__(self, script: str, description: str) -> None:
-        super().__init__(prog=os.path.basename(script), description=description)
+    The description is shown line by line, as it is.
+    """
+
+    def __init__(self, script: str, description: str | None) -> None:
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(os.path.basename(script), None, description, formatter_class=layout)
         self._script = script
         self.add_argument(
             '--version',
@@ -50,6 +55,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints a one-line error, on rank 0 of an MPI job, and exits with status 2."""
+        word = message.partition('unrecognized arguments: ')[2].partition(' ')[0].partition('=')[0]
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        for flag in difflib.get_close_matches(word, flags, 1):
+            message += f' (did you mean {flag}?)'
         if not mpi_rank():
             print_error(f'{self.prog}: error: {message}; see {self.prog} --help')
         self.exit(2)

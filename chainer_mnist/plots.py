@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import logging
+import operator
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 from chainer_mnist import files
 from chainer_mnist.cli import shell_join
 from chainer_mnist.console import UserError, print_hint
+from chainer_mnist.constants import DATA, ROOT
 
 import chainer
 import numpy
@@ -20,6 +23,7 @@ from chainer import computational_graph
 
 N_EACH = 3  # images of each digit among the right predictions, and among the wrong ones
 GREEN, RED, GREY = '#2a7f3f', '#c8102e', '#8a8a8a'
+BLUE, ORANGE = '#0072b2', '#d55e00'  # colour-blind people can tell them apart
 
 
 def save_graph(out: str, loss: chainer.Variable) -> None:
@@ -61,18 +65,33 @@ def _hint_on_failure() -> Iterator[None]:
 
 @_hint_on_failure()
 def save_curves(out: str, records: list[dict]) -> None:
-    """Draws ``loss.png`` and ``accuracy.png`` from the records of a log, as PlotReport does."""
-    for name in ('loss', 'accuracy') if records else ():
+    """Draws ``loss.png`` and ``accuracy.png`` from a log, beside the tutorial's run on MNIST."""
+    tutorial = []
+    if ROOT not in os.environ:
+        with open(os.path.join(DATA, 'tutorial.csv'), encoding='utf-8') as file:
+            tutorial = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    for name, best in (('loss', min), ('accuracy', max)) if records else ():
         figure, axes = _subplots()
-        for key, label in ((f'main/{name}', 'train'), (f'validation/main/{name}', 'test')):
-            points = [(record['epoch'], record.get(key)) for record in records]  # LogReport may
-            points = [point for point in points if isinstance(point[1], (int, float))]  # lack one
-            axes.plot(*zip(*points), marker='x', label=label)
-        axes.set(xlabel='epoch', ylabel=name)
+        for label, key, color in ('train', 'main/', BLUE), ('test', 'validation/main/', ORANGE):
+            axes.plot(*zip(*series(tutorial, key + name)), '--', color=color, linewidth=1)
+            points = series(records, key + name)
+            axes.plot(*zip(*points), marker='.', color=color)
+            for point in points[-1:]:
+                axes.annotate(f'   {label}', point, color=color, va='center')
+        dashed = '\ndashed: the tutorial of 2017' if tutorial else ''
+        for epoch, value in [best(points, key=operator.itemgetter(1))] if points else []:
+            axes.plot(epoch, value, 'o', color=color, markersize=12, fillstyle='none')
+            axes.set_title(f'best test {name}: {value:.4f} in epoch {epoch}{dashed}')
+        axes.set(xlabel='epoch', ylabel=name, xmargin=0.12)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         axes.grid(color='0.9')
-        axes.legend()
         _save(figure, os.path.join(out, f'{name}.png'))
+
+
+def series(records: list[dict], key: str) -> list[tuple[float, float]]:
+    """Returns epochs and values. LogReport may leave a value out."""
+    points = [(record['epoch'], record.get(key)) for record in records]
+    return [(epoch, value) for epoch, value in points if isinstance(value, (int, float))]
 
 
 @_hint_on_failure()
@@ -140,5 +159,6 @@ def _subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any
 
 def _save(figure: Any, path: str) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=100, bbox_inches='tight')
+    figure.savefig(buffer, format='png', dpi=150, bbox_inches='tight')
     files.write_atomically({path: buffer.getvalue()})
+    print_hint(f'wrote {path}')

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import copy
 import math
+import operator
 import os
 import shlex
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 from chainer_mnist import files, plots, snapshots
 from chainer_mnist.cli import ArgumentParser, python_executable
-from chainer_mnist.console import UserError, print_line, print_stderr
+from chainer_mnist.console import UserError, print_hint, print_line, print_stderr
 from chainer_mnist.data import ROOT
 from chainer_mnist.distributed import SINGLE_PROCESS, SingleProcess
 from chainer_mnist.fast import fast_training
@@ -183,6 +184,11 @@ class TrainingSession:
         signum = self._interrupt.signum
         if self._is_main and signum:
             print_stderr(f'{parser.prog}: interrupted; resume with: {self._resume_command(parser)}')
+        if self._is_main and not signum:
+            accuracies = plots.series(self._log.records, 'validation/main/accuracy')
+            for epoch, accuracy in sorted(accuracies, key=operator.itemgetter(1))[-1:]:
+                best = f'best test accuracy: {accuracy:.4f} in epoch {epoch}'
+                print_hint(f'{best}; the files are in {self._args.out}')
         if self._is_main and not self._args.noplot:
             plots.save_curves(self._args.out, self._log.records)
             plots.draw_graph(self._args.out)

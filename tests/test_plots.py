@@ -31,16 +31,30 @@ def figures(monkeypatch):
 
 @pytest.mark.parametrize('epochs', [[1], [7], range(1, 101)])
 def test_curves(figures, epochs):
+    """Train and test, labelled at their ends, with the best epoch in the title."""
     records = [record(epoch) for epoch in epochs]
     plots.save_curves('.', records)
     for figure, name in zip(figures, ('loss', 'accuracy')):
         [axes] = figure.axes
         assert (axes.get_xlabel(), axes.get_ylabel()) == ('epoch', name)
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ['train', 'test']
+        assert [text.get_text().strip() for text in axes.texts] == ['train', 'test']
+        epoch = max(epochs) if name == 'loss' else min(epochs)
+        value = record(epoch)[f'validation/main/{name}']
+        assert axes.get_title() == f'best test {name}: {value:.4f} in epoch {epoch}'
         assert all(tick == int(tick) for tick in axes.get_xticks() if tick >= 0)
-        for line, key in zip(axes.lines, (f'main/{name}', f'validation/main/{name}')):
+        lines = [line for line in axes.lines if line.get_marker() == '.']
+        for line, key in zip(lines, (f'main/{name}', f'validation/main/{name}')):
             assert list(line.get_xdata()) == list(epochs)
             assert list(line.get_ydata()) == [record[key] for record in records]
+
+
+def test_the_tutorials_curves_are_beside_those_of_mnist(figures, monkeypatch):
+    monkeypatch.delenv('CHAINER_DATASET_ROOT')
+    plots.save_curves('.', [record(1)])
+    [axes] = figures[1].axes
+    assert axes.get_title().endswith('\ndashed: the tutorial of 2017')
+    train, test = [line.get_ydata() for line in axes.lines if line.get_linestyle() == '--']
+    assert (len(train), train[0], test[-1]) == (20, 0.887383, pytest.approx(0.973, abs=0.005))
 
 
 def test_predictions(figures):
