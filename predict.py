@@ -3,6 +3,7 @@
 
 python predict.py                       on MNIST's test images, with pictures
 python predict.py seven.png two.jpg     on images of your own
+python predict.py --draw                on digits that you draw with the mouse
 python predict.py --help                all options
 """
 
@@ -18,6 +19,7 @@ from chainer_mnist.cli import ArgumentParser, expand_globs, int_range, path
 from chainer_mnist.console import UserError, one_line_errors, print_error, print_line
 from chainer_mnist.data import load_mnist, read_image
 from chainer_mnist.devices import get_device
+from chainer_mnist.drawing import draw_digits
 from chainer_mnist.signals import setup_signals
 from chainer_mnist.training import evaluation_mode
 
@@ -39,6 +41,8 @@ def make_parser(script: str = __file__) -> ArgumentParser:
     # fmt: off
     add('images', metavar='IMAGE', nargs='*', type=path,
         help='image files, with one digit in each (default: the test images of MNIST)')
+    add('--draw', action='store_true',
+        help='open a window to draw digits in with the mouse')
     add('--initmodel', '-m', metavar='FILE', type=path,
         default=os.path.join('result', snapshots.PREDICTOR),
         help='use the weights in FILE (default: %(default)s)')
@@ -122,7 +126,10 @@ def classify_images(predictor: chainer.Chain, args: argparse.Namespace) -> int:
 @one_line_errors(PROG, 'choose a smaller model (-m)')
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line: ``argv``, or that of the process. Returns the exit status."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.draw and (args.images or args.json):
+        parser.error('argument --draw: not allowed with IMAGE or --json')
     if not os.path.exists(args.initmodel):
         raise UserError(
             f'there is no {args.initmodel}; run train_mnist.py first, or pass a model with -m'
@@ -133,6 +140,9 @@ def main(argv: list[str] | None = None) -> int:
         print_line('Load model from', model_path)
     device.use()
     predictor.to_device(device)
+    if args.draw:
+        draw_digits(lambda x: predict(predictor, x))
+        return 0
     return (classify_images if args.images else evaluate_test_set)(predictor, args)
 
 

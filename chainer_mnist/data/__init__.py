@@ -8,7 +8,7 @@ from chainer_mnist.data.mnist import load_mnist
 
 import numpy
 
-__all__ = ['DATA', 'ROOT', 'load_mnist', 'read_image']
+__all__ = ['DATA', 'ROOT', 'load_mnist', 'prepare_image', 'read_image']
 
 
 def read_image(path: str) -> numpy.ndarray:
@@ -18,3 +18,10 @@ def read_image(path: str) -> numpy.ndarray:
     except ImportError:
         raise UserError('Pillow is not installed; pip install pillow') from None
     return images.read_image(path)
+
+
+def prepare_image(pixels: numpy.ndarray, name: str) -> numpy.ndarray:
+    """Brings pixels to MNIST's form, as :func:`chainer_mnist.data.images.prepare_image` says."""
+    from chainer_mnist.data import images  # it needs Pillow, which not everyone has
+
+    return images.prepare_image(pixels, name)

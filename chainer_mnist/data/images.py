@@ -36,13 +36,21 @@ def read_image(path: str) -> numpy.ndarray:
 
     Raises ``UserError`` if the file cannot be read or does not show exactly one digit.
     """
+    return prepare_image(_open(path), path)
+
+
+def prepare_image(pixels: numpy.ndarray, name: str) -> numpy.ndarray:
+    """Does with pixels, of shape (height, width, channels), what ``read_image`` does with a file.
+
+    Raises ``UserError``, which calls the picture by its name.
+    """
     with numpy.errstate(all='ignore'):
         try:
-            digit = _find_digit(_open(path))
+            digit = _find_digit(pixels)
         except LookupError:
-            raise UserError(f'{path} shows several digits; crop it to one') from None
+            raise UserError(f'{name} shows several digits; crop it to one') from None
         if digit is None:
-            raise UserError(f'{path} shows no digit; give an image of one digit on plain paper')
+            raise UserError(f'{name} shows no digit; give an image of one digit on plain paper')
         return _center(_scale(digit)).ravel()
 
 
