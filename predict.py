@@ -14,6 +14,8 @@ import json
 import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # python -P and -I leave it out
+
 from chainer_mnist import constants, plots, snapshots
 from chainer_mnist.cli import ArgumentParser, expand_globs, int_range, path
 from chainer_mnist.console import UserError, one_line_errors, print_error, print_line

@@ -9,10 +9,13 @@ mpiexec -n 2 python train_mnist.py -c naive  on two processes
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import time
 from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # python -P and -I leave it out
 
 # Before Chainer: it makes Chainer importable
 from chainer_mnist import constants

@@ -32,7 +32,7 @@ def test_long_flags_and_short_ones_are_the_same():
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        ('--quiet', 'unrecognized arguments: --quiet'),
+        ('--frozen', 'unrecognized arguments: --frozen'),
         ('--epochs 3', r'unrecognized arguments: --epochs 3 \(did you mean --epoch\?\)'),
         ('-b 0', "argument --batchsize/-b: '0' must be an integer >= 1"),
         ('-u 1.5', "argument --unit/-u: '1.5' must be an integer from 1 to 1000000"),

@@ -52,6 +52,12 @@ def test_a_virtual_environment_that_is_not_active(script):
     assert re.fullmatch(f'{script}: error: {message}\n', done.stderr), done.stderr
 
 
+@pytest.mark.parametrize(('script', 'word'), [('train_mnist.py', '-e0'), ('predict.py', '--help')])
+def test_a_flag_of_python_that_leaves_out_the_folder(script, word):
+    done = run_command([sys.executable, '-I', str(CLONE / script), word])
+    assert (done.returncode, done.stderr) == (0, '')
+
+
 @pytest.mark.parametrize('root', [None, 'of the user'])
 def test_chainer_itself_finds_the_data(root):
     code = 'import chainer_mnist, chainer; print(len(chainer.datasets.get_mnist()[0]))'

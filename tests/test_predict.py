@@ -42,7 +42,7 @@ def test_misclassified_images_are_counted_and_drawn(model, monkeypatch):
     assert sorted(os.listdir('a/b')) == ['confusion.png', 'inference.png']
     for name in os.listdir('a/b'):
         with Image.open(f'a/b/{name}') as picture:
-            assert all(500 < side < 1200 for side in picture.size)
+            assert all(500 < side < 1600 for side in picture.size)
 
 
 def test_every_file_of_a_run_gives_the_same_json():

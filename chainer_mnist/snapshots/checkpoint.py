@@ -22,6 +22,7 @@ from chainer_mnist.snapshots.snapshot import (
 import chainer
 import numpy
 from chainer import serializers
+from chainer.optimizers import MSVAG
 
 # What the weights beside a state are called, in this project and in Chainer's tutorials.
 WEIGHT_FILENAMES = ('classifier.model', 'classifier_mlp.model', 'mlp.model')
@@ -75,6 +76,10 @@ def load_checkpoint(
     if state['t'] and snapshot.is_within_epoch:
         epoch = f'epoch {state["epoch"] + 1}'
         print_line(f'{snapshot.path} ends within {epoch}: resuming from the beginning of it')
+    if state['t'] and (optimizer._loss_scaling_is_dynamic or isinstance(optimizer, MSVAG)):
+        print_line(
+            'the optimizer keeps more than Chainer saves: the resumed run will differ slightly'
+        )
     load_state_dict(optimizer, state)
     seed = int(state['seed']) if 'seed' in state else None
     return Checkpoint(model_path, snapshot.path, seed, records)

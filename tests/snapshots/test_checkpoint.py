@@ -132,6 +132,12 @@ def test_sgd_up_to_chainer_3_keeps_nothing_of_a_parameter(plain):
     assert_refused('-r', 'result/sgd.npz', message)
 
 
+def test_an_optimizer_that_keeps_more_than_chainer_saves(capsys):
+    save('result', train(make(optimizer=optimizers.MSVAG)))
+    load('-r', 'result/mlp.state', make(optimizer=optimizers.MSVAG))
+    assert 'the resumed run will differ slightly' in capsys.readouterr().out
+
+
 # Weights
 
 
