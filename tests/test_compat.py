@@ -1,7 +1,10 @@
 """Chainer imports, whatever was tried before and whatever the environment says."""
 
+import os
 import re
+import shutil
 import sys
+import zipapp
 
 import chainer.functions as F
 import numpy
@@ -56,6 +59,17 @@ def test_a_virtual_environment_that_is_not_active(script):
 def test_a_flag_of_python_that_leaves_out_the_folder(script, word):
     done = run_command([sys.executable, '-I', str(CLONE / script), word])
     assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_a_zip_application_has_the_exit_status_of_main():
+    os.mkdir('app')
+    for name in ('__main__.py', 'train_mnist.py', 'net.py'):
+        shutil.copy(CLONE / name, 'app')
+    shutil.copytree(CLONE / 'chainer_mnist', 'app/chainer_mnist')
+    zipapp.create_archive('app')
+    for word, status in (('-e1', 0), ('-b0', 2), ('-rnowhere', 1)):
+        done = run_command([sys.executable, 'app.pyz', word])
+        assert (done.returncode, done.stderr.count('\n')) == (status, status > 0)
 
 
 @pytest.mark.parametrize('root', [None, 'of the user'])
