@@ -42,7 +42,7 @@ def setup_signals() -> None:
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
-    os._exit(128 + signum)
+    sys.exit(128 + signum)  # what is being written is cleaned up on the way
 
 
 def _handled_signals() -> list[int]:

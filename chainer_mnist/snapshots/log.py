@@ -7,10 +7,11 @@ import math
 import os
 from typing import Any
 
-from chainer_mnist.console import UserError
-from chainer_mnist.constants import MAX_UPDATES
+from chainer_mnist.constants import MAX_EPOCHS, MAX_UPDATES
+from chainer_mnist.npz import reading_errors
 
 LOG = 'log'
+MAX_SIZE = 256 << 20  # bytes: a million epochs
 
 Record = dict[str, Any]  # LogReport may write other keys too, or leave some out
 Means = tuple[float, float]  # loss and accuracy
@@ -54,16 +55,13 @@ def read_log(out: str) -> list[Record]:
     Raises ``UserError`` if a file of that name is no log: a run would overwrite it.
     """
     path = os.path.join(out, LOG)
-    try:
-        with open(path, 'rb') as file:
-            return parse_log(file.read())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f'cannot read {path}: {error.strerror}; move it elsewhere') from None
-    except Exception as error:  # whatever the content of another file leads to
-        reason = str(error).partition('\n')[0]
-        raise UserError(f'{path} is not the log of a run ({reason}); move it elsewhere') from None
+    with reading_errors(path, 'move it elsewhere'):
+        try:
+            with open(path, 'rb') as file:
+                content = file.read(MAX_SIZE)
+        except FileNotFoundError:
+            return []
+        return parse_log(content)
 
 
 def parse_log(text: str | bytes) -> list[Record]:
@@ -72,9 +70,9 @@ def parse_log(text: str | bytes) -> list[Record]:
     if not isinstance(records, list):
         raise ValueError('not a list of records')
     # Chainer always counts epochs and iterations. Its first record can be of epoch 0.
-    counts = [record[key] for record in records for key in ('epoch', 'iteration')]
-    if not all(0 <= count <= MAX_UPDATES for count in counts):
-        raise ValueError('a record has no valid epoch and iteration')
+    for record in records:
+        if not (0 <= record['epoch'] <= MAX_EPOCHS and 0 <= record['iteration'] <= MAX_UPDATES):
+            raise ValueError('a record has no valid epoch and iteration')
     return records
 
 
