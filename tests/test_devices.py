@@ -1,6 +1,5 @@
 """``-g``: on a mock CuPy everywhere, and with ``python -m pytest -m gpu`` on a real GPU."""
 
-import operator
 import os
 import re
 
@@ -133,16 +132,10 @@ def test_cupy_does_not_import(tmp_path_factory, monkeypatch):
 # With CuPy itself
 
 
-def test_the_installed_cupy_gives_no_warning_and_has_what_the_mock_has(request):
+def test_the_installed_cupy_gives_no_warning():
     try:
-        import cupy
         from cupy.cuda import cublas  # noqa: F401  without this library Chainer does not use CuPy
     except ImportError as error:
         pytest.skip(f'CuPy or one of its libraries is not installed: {error}')
     done = run_code('import train_mnist; train_mnist.chainer.backends.cuda.check_cuda_available()')
     assert (done.returncode, done.stderr) == (0, '')
-    request.getfixturevalue('mock')
-    names = "[f'{path}.{name}' for path in ('cuda', 'ndarray', 'cuda.Device') "
-    names += "for name in vars(eval(f'cupy.{path}')) if name[0] != '_']"
-    for name in run_code(f'import cupy; print(*{names})').stdout.split():
-        operator.attrgetter(name)(cupy)

@@ -125,6 +125,8 @@ class MultiProcess(SingleProcess):
         self._watchdog = Watchdog()
         with self._watchdog:
             self._communicator = chainermn.create_communicator(name)
+        # CuPy 14 cannot compile the kernels that copy many arrays at once, and here is one alone.
+        self._communicator.batched_copy = False  # set_config of pure_nccl drops the value
         self.rank, self.size = self._communicator.rank, self._communicator.size
         self._received: int | None = None
         self._agreed: int | None = None

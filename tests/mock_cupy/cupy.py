@@ -8,6 +8,7 @@ and nothing else, and it is strict where CuPy is:
 
 ``counts`` has the copies to the device, the copies back and the waits for the device. Chainer's
 CUDA kernels are written again in NumPy: what CUDA makes of them, and how fast, only a GPU shows.
+``calls`` has each function that was called, the number of its arguments, and its keywords.
 
 Environment variables:
     MOCK_CUPY_GPUS: Number of GPUs. 1 if it is not set.
@@ -25,6 +26,7 @@ import numpy
 
 __version__ = '14.mock'
 
+calls = set()
 counts = {'to device': 0, 'to host': 0, 'wait': 0}
 
 
@@ -125,8 +127,12 @@ def _host(argument):
     return argument._host
 
 
-def _on_device(function):
-    def call(*args, out=None, **kwargs):
+def _on_device(name):
+    function = operator.attrgetter(name)(numpy)
+
+    def call(*args, **kwargs):
+        calls.add((name, len(args), *kwargs))
+        out = kwargs.pop('out', None)
         if out is not None:
             function(*map(_host, args), out=_host(out), **kwargs)
             return out
@@ -136,19 +142,19 @@ def _on_device(function):
 
 
 for _name in ('argmax', 'astype', 'dot', 'max', 'mean', 'reshape', 'sum'):
-    setattr(ndarray, _name, _on_device(getattr(numpy.ndarray, _name)))
-ndarray.T = property(_on_device(numpy.ndarray.transpose))
-ndarray.reduced_view = _on_device(numpy.ravel)
+    setattr(ndarray, _name, _on_device(f'ndarray.{_name}'))
+ndarray.T = property(_on_device('ndarray.transpose'))
+ndarray.reduced_view = _on_device('ravel')
 for _name in ('dot', 'empty', 'exp', 'expand_dims', 'log', 'maximum', 'ones_like', 'rollaxis'):
-    globals()[_name] = _on_device(getattr(numpy, _name))
-zeros, zeros_like = _on_device(numpy.zeros), _on_device(numpy.zeros_like)
+    globals()[_name] = _on_device(_name)
+zeros, zeros_like = _on_device('zeros'), _on_device('zeros_like')
 
 
-def asarray(array):
-    if isinstance(array, ndarray):
-        return array
+def asarray(a):
+    if isinstance(a, ndarray):
+        return a
     counts['to device'] += 1
-    return ndarray(numpy.array(array))
+    return ndarray(numpy.array(a))
 
 
 # Kernels: from their inputs to their output, except for Adam's, which has three
