@@ -5,6 +5,7 @@ Chainer's last release is from 2022. Some things that it needs have been removed
 - ``numpy.sctypes`` left with NumPy 2.0 (https://github.com/chainer/chainer/issues/8632).
   Chainer reads its lists of integer and of floating-point types.
 - ``numpy.float`` left with NumPy 1.24. ``F.resize_images`` takes it.
+- ``numpy.fix`` is deprecated since NumPy 2.5. ``F.fix`` takes it.
 - ``numpy.distutils`` and ``pkg_resources`` left with Python 3.12 and setuptools 81.
   Chainer's check of its surroundings imports both. It only warns of releases of NumPy, Python and
   CuPy that nobody installs today, so an empty check takes its place.
@@ -47,6 +48,8 @@ def apply_patches() -> None:
 
     if 'float' not in vars(numpy):
         numpy.float = float  # type: ignore[attr-defined]
+    if not hasattr(numpy, 'fix'):
+        numpy.fix = numpy.trunc  # type: ignore[assignment]
 
     os.environ.setdefault('CHAINER_CUDNN', '0')
     # Snapshots are float32, and in half precision Adam divides by zero.

@@ -36,7 +36,7 @@ MAGIC_NUMBERS = [
 
 
 @contextlib.contextmanager
-def reading_errors(path: str, fix: str = 'check the path, or use another copy') -> Iterator[None]:
+def reading_errors(path: str, fix: str = 'use another copy') -> Iterator[None]:
     """Makes one ``UserError`` of whatever reading a file raises in the block.
 
     It has to be a regular file: opening a pipe can hang, and a device may never end.
@@ -48,6 +48,7 @@ def reading_errors(path: str, fix: str = 'check the path, or use another copy') 
     except UserError:
         raise
     except Exception as error:
+        fix = 'check the path' if isinstance(error, FileNotFoundError) else fix
         reason = str(getattr(error, 'strerror', None) or error).partition('\n')[0]
         raise UserError(f'cannot read {path}: {reason or type(error).__name__}; {fix}') from None
 

@@ -180,18 +180,17 @@ class TrainingSession:
             snapshots.save_state(self._args.out, self._optimizer, self._seed, self._log)
 
     def finish(self, parser: ArgumentParser) -> int:
-        """Prints the command that resumes after a signal, draws, and returns the exit status."""
+        """Draws, prints the command that resumes after a signal, and returns the exit status."""
         signum = self._interrupt.signum
-        if self._is_main and signum:
-            print_stderr(f'{parser.prog}: interrupted; resume with: {self._resume_command(parser)}')
         if self._is_main and not signum:
             accuracies = plots.series(self._log.records, 'validation/main/accuracy')
             for epoch, accuracy in sorted(accuracies, key=operator.itemgetter(1))[-1:]:
-                best = f'best test accuracy: {accuracy:.4f} in epoch {epoch}'
-                print_hint(f'{best}; the files are in {self._args.out}')
+                print_hint(f'best test accuracy: {accuracy:.4f} in epoch {epoch}')
         if self._is_main and not self._args.noplot:
             plots.save_curves(self._args.out, self._log.records)
             plots.draw_graph(self._args.out)
+        if self._is_main and signum:
+            print_stderr(f'{parser.prog}: interrupted; resume with: {self._resume_command(parser)}')
         self._comm.finalize()
         return 128 + signum if signum else 0
 

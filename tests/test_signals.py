@@ -113,7 +113,7 @@ def test_ctrl_c_in_a_session():
     words = [sys.executable, '-i', train_mnist.__file__, '--noplot', '-e0']
     session = start_command(words, stdin=subprocess.PIPE)
     for line, printed in (
-        ('import time; print("ready"); time.sleep(60)', 'ready'),
+        ('import time; print("ready", flush=True); time.sleep(60)', 'ready'),
         ('main(["--noplot", "-e", "1000000", "-o", "b"])', 'epoch 3'),
         ('main(["--noplot", "-e", "1000000", "-o", "c"])', 'GPU: -1'),
     ):

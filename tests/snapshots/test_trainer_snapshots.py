@@ -117,7 +117,7 @@ def test_what_is_no_log_in_the_snapshot(text):
     path = 'result/snapshot_iter_5'
     log = {'extensions/LogReport/_log': numpy.array(text)}
     rewrite(path, lambda content: content.update(log))
-    assert_refused('-r', path, f'cannot read {path}: .*; check the path, or use another copy')
+    assert_refused('-r', path, f'cannot read {path}: .*; use another copy')
 
 
 @pytest.mark.parametrize('iterations', [10, 13])
