@@ -20,7 +20,7 @@ try:
 
     if int(chainer.__version__.split('.')[0]) < 7:
         raise ImportError(f'Chainer 7 is needed, and this is {chainer.__version__}')
-    if constants.ROOT not in os.environ:
+    if not os.environ.get(constants.ROOT):
         chainer.dataset.set_dataset_root(constants.DATA)
 except ImportError as error:
     script = os.path.basename(sys.argv[0])

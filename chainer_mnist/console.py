@@ -84,7 +84,7 @@ def one_line_errors(prog: str, memory_hint: str) -> Callable[[Callable], Callabl
                 message = str(error)
             except MemoryError:
                 message = f'not enough memory; {memory_hint}'
-            except OSError as error:  # only printing leaves it to this place
+            except OSError as error:  # by printing: other places have their own messages
                 redirect_to_devnull(sys.stdout)
                 what = f'cannot write to standard output: {error.strerror}'
                 message = f'{what}; redirect it elsewhere'

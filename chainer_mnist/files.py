@@ -57,7 +57,7 @@ def lock(out: str) -> Iterator[None]:
 
 
 def write_atomically(contents: dict[str, bytes]) -> None:
-    """Replaces the file at each path by its new content; on an error before that, none.
+    """Replaces the file at each path by its new content, after all of it has been written.
 
     Each is flushed to the disk before it replaces the old one, so that a power cut leaves one of
     the two. A link is replaced and not followed. Raises ``UserError`` if writing fails.
@@ -72,8 +72,8 @@ def write_atomically(contents: dict[str, bytes]) -> None:
                 os.fsync(file.fileno())
         for path in contents:
             _replace(temporary[path], path)
-        for directory in {os.path.dirname(path) or os.curdir for path in contents}:
-            _flush_directory(directory)
+        for path in {os.path.dirname(path) or os.curdir for path in contents}:
+            _flush_directory(path)
     except BaseException as error:
         for name in temporary.values():
             with contextlib.suppress(OSError):

@@ -23,7 +23,7 @@ from chainer import computational_graph
 
 N_EACH = 3  # images of each digit among the right predictions, and among the wrong ones
 GREEN, RED, GREY = '#2a7f3f', '#c8102e', '#8a8a8a'
-BLUE, ORANGE = '#0072b2', '#d55e00'  # colour-blind people can tell them apart
+BLUE, ORANGE = '#0072b2', '#d55e00'  # color-blind people can tell them apart
 
 
 def save_graph(out: str, loss: chainer.Variable) -> None:
@@ -56,8 +56,6 @@ def _hint_on_failure() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except ImportError:
-        print_hint('no pictures: Matplotlib is not installed (pip install matplotlib)')
     except Exception as error:  # no directory to write to, wrong settings, ...
         reason = str(error).split('\n')[0]
         print_hint(f'no pictures: Matplotlib fails ({reason})')
@@ -67,7 +65,7 @@ def _hint_on_failure() -> Iterator[None]:
 def save_curves(out: str, records: list[dict]) -> None:
     """Draws ``loss.png`` and ``accuracy.png`` from a log, beside the tutorial's run on MNIST."""
     tutorial = []
-    if ROOT not in os.environ:
+    if not os.environ.get(ROOT):
         with open(os.path.join(DATA, 'tutorial.csv'), encoding='utf-8') as file:
             tutorial = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
     for name, best in (('loss', min), ('accuracy', max)) if records else ():
@@ -137,7 +135,7 @@ def _save_confusion(out: str, t: numpy.ndarray, predicted: numpy.ndarray) -> Non
     """The confusion matrix: which digit is taken for which."""
     counts = numpy.zeros((10, 10), int)
     numpy.add.at(counts, (t, predicted), 1)
-    # The colours show the mistakes only: beside the right predictions, all would look like none.
+    # The colors show the mistakes only: beside the right predictions, all would look like none.
     mistakes = counts * (1 - numpy.eye(10))
     figure, axes = _subplots(figsize=(7, 7))
     axes.imshow(mistakes, cmap='Reds', vmax=max(1, mistakes.max()))

@@ -17,7 +17,7 @@ from typing import Any
 from chainer_mnist import files, plots, snapshots
 from chainer_mnist.cli import ArgumentParser, python_executable
 from chainer_mnist.console import UserError, print_hint, print_line, print_stderr
-from chainer_mnist.data import ROOT
+from chainer_mnist.constants import ROOT
 from chainer_mnist.distributed import SINGLE_PROCESS, SingleProcess
 from chainer_mnist.fast import fast_training
 from chainer_mnist.signals import GracefulInterrupt
@@ -92,7 +92,7 @@ def init_or_resume(
 
 
 class TrainingSession:
-    """The epochs of a run: progress, log and snapshots. Only rank 0 does I/O.
+    """The epochs of a run: progress, log and snapshots. Only rank 0 writes files.
 
     Methods raise ``UserError`` if a file cannot be written.
     """
@@ -115,7 +115,8 @@ class TrainingSession:
     def running(self) -> Iterator[None]:
         """Trains fast within the block. A signal ends it.
 
-        Raises ``UserError`` if the directory cannot be written or is in use.
+        Raises ``UserError`` if the directory cannot be written or is in use, or if what is called
+        ``log`` there is none.
         """
         self._begin = time.perf_counter() - snapshots.elapsed_time(self._log.records)
         with contextlib.ExitStack() as stack:

@@ -7,7 +7,7 @@ import signal
 # There is a worker for each core. More threads would slow each other down.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
-from chainer_mnist import data, snapshots
+from chainer_mnist import constants, snapshots
 
 import numpy
 import pytest
@@ -27,7 +27,7 @@ def tiny(tmp_path_factory):
     folder = root / 'pfnet' / 'chainer' / 'mnist'
     folder.mkdir(parents=True)
     for name, images in (('train', 500), ('test', 300)):
-        with numpy.load(os.path.join(data.DATA, 'pfnet/chainer/mnist', f'{name}.npz')) as npz:
+        with numpy.load(os.path.join(constants.DATA, 'pfnet/chainer/mnist', f'{name}.npz')) as npz:
             numpy.savez(folder / f'{name}.npz', x=npz['x'][:images], y=npz['y'][:images])
     return root
 
@@ -36,7 +36,7 @@ def tiny(tmp_path_factory):
 def fresh_directory(tmp_path, tiny, monkeypatch):
     """Each test runs in an empty directory, with the tiny MNIST. Its processes find the scripts."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(data.ROOT, str(tiny))
+    monkeypatch.setenv(constants.ROOT, str(tiny))
     monkeypatch.setenv('PYTHONPATH', str(CLONE))
 
 
@@ -57,7 +57,7 @@ def model(tmp_path_factory):
     """The path of a model that has seen the whole MNIST once, beside the log of its run."""
     out = tmp_path_factory.mktemp('trained')
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(data.ROOT, raising=False)
+        patch.delenv(constants.ROOT, raising=False)
         train('-e', 1, '-s', 0, '-o', out)
     return str(out / snapshots.PREDICTOR)
 

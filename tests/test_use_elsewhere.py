@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 
-from chainer_mnist import data
+from chainer_mnist import constants, data
 
 import chainer.links as L
 import numpy
@@ -40,7 +40,7 @@ def test_a_folder_of_pngs_as_a_data_set(monkeypatch):
             os.makedirs(f'digits/{part}/{t[i]}', exist_ok=True)
             image.fromarray(pixels.reshape(28, 28)).save(f'digits/{part}/{t[i]}/{i}.png')
     run_block('changing.md', 'numpy')
-    monkeypatch.setenv(data.ROOT, 'digits')
+    monkeypatch.setenv(constants.ROOT, 'digits')
     train('-e', 9, '-b', 10)
     assert log_of('result')[-1]['validation/main/accuracy'] > 0.5
 

@@ -13,7 +13,6 @@ from PIL import Image, ImageFilter, ImageOps
 
 # These hold pixels. For others, such as PostScript, Pillow starts programs.
 FORMATS = ('PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'TIFF', 'WEBP', 'AVIF', 'PPM', 'JPEG2000', 'ICO')
-Image.init()  # after this, Image.OPEN has what this Pillow can read
 Image.MAX_IMAGE_PIXELS = 10**8  # Pillow refuses twice as many, which no photograph has
 
 SIDE = 28  # pixels of a side of an MNIST image
@@ -58,6 +57,7 @@ def _open(path: str) -> numpy.ndarray:
     """Reads the pixels, of shape (height, width, channels)."""
     with reading_errors(path, 'give a PNG or JPEG file, not HEIC'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow warns of flaws that it can live with
+        Image.init()  # after this, Image.OPEN has what this Pillow can read
         with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as file:
             file.draft(None, (WORKING_SIDE, WORKING_SIDE))
             image: Image.Image = file

@@ -104,7 +104,7 @@ def _wrong(path: str, array: numpy.ndarray, fix: str) -> UserError:
 
 def _read(path: str, key: str) -> numpy.ndarray:
     """Reads an array, which may have any shape and type."""
-    with reading_errors(path, 'download it again'):
+    with reading_errors(path):
         if not key:
             return _read_idx(path)
         arrays = read_npz(path, {key})

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 
-from chainer_mnist.console import UserError
 from chainer_mnist.fast import graph, kernels
 from chainer_mnist.fast.adam import Adam
 
@@ -23,19 +21,11 @@ MIN_UNITS_FOR_THREADS = 100
 THREAD_VARIABLES = [f'{name}_NUM_THREADS' for name in ('BLIS', 'MKL', 'OMP', 'OPENBLAS')]
 THREAD_VARIABLES.append('VECLIB_MAXIMUM_THREADS')
 
-_training = threading.Lock()
-
 
 @contextlib.contextmanager
 def fast_training(units: int) -> Iterator[None]:
-    """Sets Chainer and BLAS up for training with so many units in each hidden layer.
-
-    Raises ``UserError`` where another training runs in this process: both would change Chainer.
-    """
-    if not _training.acquire(blocking=False):
-        raise UserError('another training runs in this process; run each in a process of its own')
+    """Sets Chainer and BLAS up for training with so many units in each hidden layer."""
     with contextlib.ExitStack() as stack:
-        stack.callback(_training.release)
         threads = None
         if units < MIN_UNITS_FOR_THREADS and not any(map(os.environ.get, THREAD_VARIABLES)):
             threads = 1

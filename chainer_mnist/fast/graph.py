@@ -48,9 +48,7 @@ def apply(self: FunctionNode, inputs: tuple[Any, ...]) -> tuple[Variable, ...]:
         array = x._data[0] if isinstance(x, Variable) else x
         if type(array) is not ndarray:
             return _chainer_apply(self, inputs)
-        node = _make_node(array, False) if x is array else x._node
-        if node._layout is not None:
-            return _chainer_apply(self, inputs)
+        node = _make_variable(array, False)._node if x is array else x._node
         requires_grad = requires_grad or node._requires_grad
         rank = node._rank if node._rank > rank else rank
         nodes.append(node)
@@ -86,26 +84,9 @@ def apply(self: FunctionNode, inputs: tuple[Any, ...]) -> tuple[Variable, ...]:
     return tuple(outputs)
 
 
-def _make_node(array: ndarray, requires_grad: bool) -> VariableNode:
-    node = VariableNode.__new__(VariableNode)
-    node._variable = type(None)  # called, it returns what a weak reference to nothing does
-    node._requires_grad = requires_grad
-    node.name = None
-    node.dtype = array.dtype
-    node.shape = array.shape
-    return node
-
-
 def _make_variable(array: ndarray, requires_grad: bool) -> Variable:
-    """Makes a variable and its node, as ``chainer.Variable`` does, without its checks."""
-    variable = Variable.__new__(Variable)
-    variable._requires_grad = requires_grad
-    variable._loss_scale = variable._grad_var = variable._device = None
-    variable._grad_valid = True
-    variable._data = [array]
-    variable._node = _make_node(array, requires_grad)
-    variable._node._variable = weakref.ref(variable)
-    return variable
+    """Makes a variable without the checks of Chainer's."""
+    return Variable._init_unchecked(array, requires_grad=requires_grad, is_chainerx_array=False)
 
 
 def backward(self: Variable, *args: Any, **kwargs: Any) -> None:

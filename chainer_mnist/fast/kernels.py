@@ -46,17 +46,19 @@ def forward(function: FunctionNode, arrays: list[ndarray]) -> Results:
     # It has its default options and no method of its own, and has not been applied before.
     if getattr(function, 'class_weight', None) is not None or vars(function) != DEFAULTS[cls]:
         return None
-    return FUNCTIONS[cls][0](function, *arrays)
+    forward_kernel, backward_kernel = FUNCTIONS[cls]
+    results = forward_kernel(function, *arrays)
+    if results is not None:
+        function._kernel = backward_kernel
+    return results
 
 
 def backward(function: FunctionNode, y: VariableNode, gy: Any) -> Gradients:
     """Does what ``function.backward`` does, given the output and its gradient."""
-    cls, own, gy = type(function), vars(function), gy if type(gy) is ndarray else gy._data[0]
-    if cls not in FUNCTIONS or _get_methods(cls) != METHODS[cls] or not is_float32(gy):
+    kernel, gy = getattr(function, '_kernel', None), gy if type(gy) is ndarray else gy._data[0]
+    if kernel is None or {'backward', 'backward_accumulate'} & vars(function).keys():
         return None
-    if 'backward' in own or 'backward_accumulate' in own:
-        return None
-    return FUNCTIONS[cls][1](function, y._data, gy)
+    return kernel(function, y._data, gy) if is_float32(gy) else None
 
 
 def _linear(function: LinearFunction, x: ndarray, *params: ndarray) -> Results:
@@ -76,8 +78,6 @@ def _linear(function: LinearFunction, x: ndarray, *params: ndarray) -> Results:
 def _linear_backward(function: LinearFunction, y: None, gy: ndarray) -> Gradients:
     inputs = function.inputs
     x, W = inputs[0]._data, inputs[1]._data  # noqa: N806
-    if not is_float32(x, W) or x.shape != (len(gy), W.shape[1]):
-        return None
     grads = []
     if inputs[0]._requires_grad:
         grads.append((inputs[0], gy.dot(W)))
@@ -96,8 +96,6 @@ def _relu(function: ReLU, x: ndarray, *more: ndarray) -> Results:
 
 
 def _relu_backward(function: ReLU, y: ndarray, gy: ndarray) -> Gradients:
-    if not is_float32(y) or y.ndim != 2 or y.shape != gy.shape:
-        return None
     return [(function.inputs[0], relu_backward(y, gy))]
 
 
@@ -105,8 +103,8 @@ def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> R
     if not _are_scores_and_labels(*arrays) or not are_in_range(*arrays):
         return None
     x, t = arrays
-    top, y = subtract_max(x)
-    numpy.exp(y, out=y)
+    top = numpy.maximum.reduce(x, 1, keepdims=True)
+    y = numpy.exp(x - top)
     s = numpy.add.reduce(y, 1, keepdims=True)
     numpy.log(s, out=s)
     y, log_p = log_softmax(x, top, s, t)
@@ -121,9 +119,7 @@ def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> R
 
 def _softmax_cross_entropy_backward(function: Any, y: None, gy: ndarray) -> Gradients:
     x, t = [node._data for node in function.inputs]
-    if not _are_scores_and_labels(x, t) or not is_float32(function.y) or function.ignore_label >= 0:
-        return None
-    if function.class_weight is not None or not are_in_range(x, t):
+    if not are_in_range(x, t):  # any more: Numba would write beyond the array
         return None
     gx = softmax_backward(function.y, t)
     gx *= gy * function._coeff
@@ -176,20 +172,6 @@ def relu_backward(y: ndarray, gy: ndarray) -> ndarray:
 def are_in_range(x: ndarray, t: ndarray) -> bool:
     """Says whether each label, int32, is the number of a column."""
     return t.view(numpy.uint32).max() < x.shape[1]
-
-
-def subtract_max(x: ndarray) -> tuple[ndarray, ndarray]:
-    """Returns the maximum of each row, (N, 1), and the rows without it."""
-    top = numpy.maximum.reduce(x, 1, keepdims=True)
-    return top, x - top
-
-
-def numba_subtract_max(x: ndarray) -> tuple[ndarray, ndarray]:
-    """Does the same, as Numba knows it."""
-    top = numpy.empty((len(x), 1), x.dtype)
-    for i in range(len(x)):
-        top[i, 0] = x[i].max()
-    return top, x - top
 
 
 def log_softmax(x: ndarray, top: ndarray, s: ndarray, t: ndarray) -> tuple[ndarray, ndarray]:
@@ -250,7 +232,7 @@ def numba_adam(g: A, p: A, m: A, v: A, step_size: A, rate1: A, rate2: A, eps: A)
 adam = numpy_adam
 
 # Where there is a numba_NAME, Numba compiles that in place of NAME.
-KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'subtract_max', 'log_softmax']
+KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'log_softmax']
 KERNELS += ['softmax_backward', 'adam']
 
 
@@ -279,7 +261,7 @@ def _try_kernels() -> list[bytes]:
     x, y, z = numpy.maximum(random.standard_normal((3, 50, 33)), -1).astype('f')
     t, column = random.randint(0, 33, 50).astype('i'), x[:, :1].copy()
     add_bias(y, x[0])
-    arrays = [x, y, z, relu(x), relu_backward(x, y), *subtract_max(x), softmax_backward(x, t)]
+    arrays = [x, y, z, relu(x), relu_backward(x, y), softmax_backward(x, t)]
     arrays += log_softmax(x, column, column.copy(), t)
     numbers = [numpy.array(number, 'f') for number in (0.001, 0.1, 0.001, 1e-8)]
     adam(*[a.reshape(-1) for a in (x, y, z, numpy.abs(x))], *numbers)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from chainer_mnist.console import UserError, print_line
 from chainer_mnist.snapshots.log import Record, read_log
+from chainer_mnist.snapshots.saving import CLASSIFIER, PREDICTOR
 from chainer_mnist.snapshots.snapshot import (
     Arrays,
     MismatchError,
@@ -25,7 +26,7 @@ from chainer import serializers
 from chainer.optimizers import MSVAG
 
 # What the weights beside a state are called, in this project and in Chainer's tutorials.
-WEIGHT_FILENAMES = ('classifier.model', 'classifier_mlp.model', 'mlp.model')
+WEIGHT_FILENAMES = (CLASSIFIER, 'classifier_mlp.model', PREDICTOR)
 DEFAULT_UNITS = 50
 
 T = TypeVar('T')

@@ -124,7 +124,8 @@ class Snapshot:
         for path, param in optimizer.target.namedparams():
             key = path[1:]
             # Up to Chainer 3.2 only the optimizer as a whole counts its updates.
-            if param.update_rule and state.setdefault(f'{key}/t', state['t']) and key in weights:
+            state.setdefault(f'{key}/t', state['t'])
+            if param.update_rule and state[f'{key}/t'] and key in weights:
                 rule = copy.copy(param.update_rule)
                 rule._state = {}
                 rule.init_state(chainer.Parameter(weights[key]))

@@ -6,7 +6,7 @@ import re
 import struct
 import tracemalloc
 
-from chainer_mnist import data
+from chainer_mnist import constants, data
 from chainer_mnist.console import UserError
 
 import chainer
@@ -41,7 +41,7 @@ def root(tmp_path, monkeypatch):
     """An empty folder for a data set of one's own, which ``CHAINER_DATASET_ROOT`` names."""
     root = tmp_path / 'root'
     root.mkdir()
-    monkeypatch.setenv(data.ROOT, str(root))
+    monkeypatch.setenv(constants.ROOT, str(root))
     return root
 
 
@@ -63,15 +63,15 @@ def assert_not_loaded(message):
 
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_checksums(name):
-    for key, array in read(f'{data.DATA}/pfnet/chainer/mnist/{name}.npz').items():
+    for key, array in read(f'{constants.DATA}/pfnet/chainer/mnist/{name}.npz').items():
         assert hashlib.sha256(array.tobytes()).hexdigest() == SHA256[name, key]
 
 
 def test_the_clones_own_data_is_the_default_bit_for_bit_as_chainer_loads_it(monkeypatch):
-    monkeypatch.delenv(data.ROOT)
+    monkeypatch.delenv(constants.ROOT)
     loaded = data.load_mnist()
     before = chainer.dataset.get_dataset_root()
-    chainer.dataset.set_dataset_root(data.DATA)
+    chainer.dataset.set_dataset_root(constants.DATA)
     expected = [dataset[...] for dataset in chainer.datasets.get_mnist()]
     chainer.dataset.set_dataset_root(before)
     for pair, expected_pair in zip(loaded, expected):
@@ -81,7 +81,7 @@ def test_the_clones_own_data_is_the_default_bit_for_bit_as_chainer_loads_it(monk
 
 
 def test_a_clone_without_its_data(monkeypatch, tmp_path):
-    monkeypatch.delenv(data.ROOT)
+    monkeypatch.delenv(constants.ROOT)
     monkeypatch.setattr(data.mnist, 'DATA', str(tmp_path))
     fix = 'bring it back with "git checkout data" in the clone'
     assert_not_loaded(f'{re.escape(str(tmp_path))} has no data sets of a known layout; {fix}')
@@ -164,7 +164,7 @@ def test_one_of_several_data_sets(root, raw, monkeypatch):
     write(root, raw, *IDX)
     write(root, other, *EMNIST)
     assert_not_loaded(f'{re.escape(str(root))} has several data sets of a known layout; {FIX}')
-    monkeypatch.setenv(data.ROOT, str(root / 'emnist-digits-test-images-idx3-ubyte'))
+    monkeypatch.setenv(constants.ROOT, str(root / 'emnist-digits-test-images-idx3-ubyte'))
     assert_is(other)
 
 
@@ -257,13 +257,13 @@ def test_what_is_no_file_is_not_opened(root, raw):
 
 def test_a_folder_of_something_else(root, monkeypatch):
     assert_not_loaded(f'{re.escape(str(root))} has no data sets of a known layout; {FIX}')
-    monkeypatch.setenv(data.ROOT, str(root / 'missing'))
+    monkeypatch.setenv(constants.ROOT, str(root / 'missing'))
     assert_not_loaded(f'there is no {re.escape(str(root))}.missing; {FIX}')
 
 
 def test_an_npz_file_of_other_arrays(root, raw):
     write(root, raw, 'mnist.npz:a_{}', 'mnist.npz:b_{}')
-    assert_not_loaded('cannot read .*mnist.npz: no array y_train; download it again')
+    assert_not_loaded('cannot read .*mnist.npz: no array y_train; use another copy')
 
 
 @pytest.mark.parametrize('layout', [IDX, IDX_GZ])
@@ -275,7 +275,7 @@ def test_damaged_idx_files(start, end, layout, root, raw):
     for path in root.iterdir():
         content = path.read_bytes()
         path.write_bytes(start + content[:end] + (b'garbage' if end is None else b''))
-        assert_not_loaded(f'cannot read {re.escape(str(path))}: .*; download it again')
+        assert_not_loaded(f'cannot read {re.escape(str(path))}: .*; use another copy')
         path.write_bytes(content)
 
 
@@ -299,7 +299,7 @@ def test_decompression_bombs_take_no_memory(content, what, root, raw):
     write(root, raw, *IDX)
     (root / 'train-labels-idx1-ubyte').write_bytes(content)
     tracemalloc.start()
-    assert_not_loaded(f'cannot read .*train-labels-idx1-ubyte: {what}; download it again')
+    assert_not_loaded(f'cannot read .*train-labels-idx1-ubyte: {what}; use another copy')
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < BUDGET

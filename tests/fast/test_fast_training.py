@@ -4,10 +4,8 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 
 from chainer_mnist import fast
-from chainer_mnist.console import UserError
 
 import chainer
 import pytest
@@ -43,28 +41,6 @@ def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
         monkeypatch.setenv('OMP_NUM_THREADS', '2')
         with fast.fast_training(50):
             assert state()[0] == {2}
-
-
-def test_one_training_at_a_time_runs_in_a_process():
-    before, errors = state(), []
-
-    def second():
-        try:
-            with fast.fast_training(50):
-                pass
-        except UserError as error:
-            errors.append(str(error))
-
-    with fast.fast_training(50):
-        during = state()
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join()
-        assert state() == during
-    assert state() == before
-    assert errors == ['another training runs in this process; run each in a process of its own']
-    second()
-    assert len(errors) == 1
 
 
 BROKEN = {
