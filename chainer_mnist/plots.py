@@ -20,15 +20,21 @@ from chainer_mnist.constants import DATA, ROOT
 import chainer
 import numpy
 from chainer import computational_graph
+from chainer.variable import VariableNode
 
 N_EACH = 3  # images of each digit among the right predictions, and among the wrong ones
 GREEN, RED, GREY = '#2a7f3f', '#c8102e', '#8a8a8a'
 BLUE, ORANGE = '#0072b2', '#d55e00'  # color-blind people can tell them apart
 
 
-def save_graph(out: str, loss: chainer.Variable) -> None:
-    """Writes the computational graph of a loss as ``graph.dot``, for Graphviz."""
+def save_graph(out: str, loss: chainer.Variable, **inputs: Any) -> None:
+    """Writes the computational graph of a loss as ``graph.dot``, with the names of its inputs."""
     graph = computational_graph.build_computational_graph([loss])
+    for node in graph.nodes:
+        for name, array in inputs.items():
+            is_leaf = isinstance(node, VariableNode) and node.creator_node is None
+            if is_leaf and (node.shape, node.dtype) == (array.shape, array.dtype):
+                node.name = node.name or name
     files.write_atomically({os.path.join(out, 'graph.dot'): graph.dump().encode()})
 
 

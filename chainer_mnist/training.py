@@ -134,7 +134,7 @@ class TrainingSession:
         """
         loss = copy.deepcopy(self._optimizer.target)(x, t)
         if self._is_main:
-            plots.save_graph(self._args.out, loss)
+            plots.save_graph(self._args.out, loss, x=x, t=t)
         print_line('graph generated')
 
     def minibatches(self, perm: Any) -> Iterator[Any]:
