@@ -145,6 +145,7 @@ def _save_confusion(out: str, t: numpy.ndarray, predicted: numpy.ndarray) -> Non
     mistakes = counts * (1 - numpy.eye(10))
     figure, axes = _subplots(figsize=(7, 7))
     axes.imshow(mistakes, cmap='Reds', vmax=max(1, mistakes.max()))
+    axes.imshow(numpy.where(numpy.eye(10), 1, numpy.nan), cmap='Greens', vmin=0, vmax=4)
     for (digit, answer), count in numpy.ndenumerate(counts):
         dark = mistakes[digit, answer] > mistakes.max() / 2
         color = GREEN if digit == answer else 'white' if dark else 'black' if count else GREY

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chainer_mnist import files, plots, snapshots
-from chainer_mnist.cli import ArgumentParser, python_executable
+from chainer_mnist.cli import ArgumentParser, python_executable, shell_join
 from chainer_mnist.console import UserError, print_hint, print_line, print_stderr
 from chainer_mnist.constants import ROOT
 from chainer_mnist.distributed import SINGLE_PROCESS, SingleProcess
@@ -186,7 +186,9 @@ class TrainingSession:
         if self._is_main and not signum:
             accuracies = plots.series(self._log.records, 'validation/main/accuracy')
             for epoch, accuracy in sorted(accuracies, key=operator.itemgetter(1))[-1:]:
-                print_hint(f'best test accuracy: {accuracy:.4f} in epoch {epoch}')
+                model = os.path.join(self._args.out, snapshots.PREDICTOR)
+                use = shell_join(['python', 'predict.py', '-m', model])
+                print_hint(f'best test accuracy: {accuracy:.4f} in epoch {epoch}; next: {use}')
         if self._is_main and not self._args.noplot:
             plots.save_curves(self._args.out, self._log.records)
             plots.draw_graph(self._args.out)
