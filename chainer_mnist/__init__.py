@@ -22,10 +22,12 @@ try:
         raise ImportError(f'Chainer 7 is needed, and this is {chainer.__version__}')
     if not os.environ.get(constants.ROOT):
         chainer.dataset.set_dataset_root(constants.DATA)
-except ImportError as error:
+except (ImportError, KeyboardInterrupt) as error:
     script = os.path.basename(sys.argv[0])
     if script not in ('train_mnist.py', 'predict.py'):
         raise
+    if isinstance(error, KeyboardInterrupt):  # these imports take most of the start
+        sys.exit(130)
     packages = os.path.abspath(os.path.join(__file__, '..', '..', 'requirements.txt'))
     fix = f'activate the virtual environment, or run pip install -r "{packages}"'
     sys.exit(f'{script}: error: {error}; {fix}')  # a mistake that everyone makes needs no traceback
