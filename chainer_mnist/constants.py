@@ -1,6 +1,10 @@
-"""Where MNIST is, and upper bounds of numbers on the command line and in files."""
+"""Names of files, where MNIST is, and upper bounds of numbers on the command line and in files."""
 
 import os
+
+CLASSIFIER = 'classifier.model'
+PREDICTOR = 'mlp.model'
+STATE = 'mlp.state'
 
 # The environment variable that names the folder of another data set.
 ROOT = 'CHAINER_DATASET_ROOT'

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from chainer_mnist.console import UserError, print_line
-from chainer_mnist.snapshots.log import Record, read_log
-from chainer_mnist.snapshots.saving import CLASSIFIER, PREDICTOR
+from chainer_mnist.constants import CLASSIFIER, PREDICTOR
+from chainer_mnist.npz import reading_errors
+from chainer_mnist.snapshots.log import LOG, MAX_SIZE, Record, parse_log
 from chainer_mnist.snapshots.snapshot import (
     Arrays,
     MismatchError,
@@ -93,6 +94,21 @@ def _select_records(snapshot: Snapshot, log: list[Record], t: int) -> list[Recor
         dropped = f'{len(log) - len(old)} of {len(log)}'
         print_line(f'dropping {dropped} log records newer than the snapshot')
     return max(own, old, key=len)
+
+
+def read_log(out: str) -> list[Record]:
+    """Reads the log in a directory. The list is empty if there is none.
+
+    Raises ``UserError`` if a file of that name is no log: a run would overwrite it.
+    """
+    path = os.path.join(out, LOG)
+    with reading_errors(path, 'move it elsewhere'):
+        try:
+            with open(path, 'rb') as file:
+                content = file.read(MAX_SIZE)
+        except FileNotFoundError:
+            return []
+        return parse_log(content)
 
 
 def load_predictor(

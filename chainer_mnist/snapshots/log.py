@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import Any
 
 from chainer_mnist.constants import MAX_EPOCHS, MAX_UPDATES
-from chainer_mnist.npz import reading_errors
 
 LOG = 'log'
 MAX_SIZE = 256 << 20  # bytes: a million epochs
@@ -47,21 +45,6 @@ def make_record(train: Means, test: Means, epoch: int, iteration: int, seconds: 
         'iteration': iteration,
         'elapsed_time': seconds,
     }
-
-
-def read_log(out: str) -> list[Record]:
-    """Reads the log in a directory. The list is empty if there is none.
-
-    Raises ``UserError`` if a file of that name is no log: a run would overwrite it.
-    """
-    path = os.path.join(out, LOG)
-    with reading_errors(path, 'move it elsewhere'):
-        try:
-            with open(path, 'rb') as file:
-                content = file.read(MAX_SIZE)
-        except FileNotFoundError:
-            return []
-        return parse_log(content)
 
 
 def parse_log(text: str | bytes) -> list[Record]:

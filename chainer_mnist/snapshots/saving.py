@@ -6,16 +6,13 @@ import io
 import os
 from typing import Any
 
+from chainer_mnist.constants import CLASSIFIER, PREDICTOR, STATE
 from chainer_mnist.files import write_atomically
 from chainer_mnist.snapshots.log import LOG, Log
 from chainer_mnist.snapshots.snapshot import PREFIX, get_predictor, serialize, state_dict
 
 import chainer
 from chainer import serializers
-
-CLASSIFIER = 'classifier.model'
-PREDICTOR = 'mlp.model'
-STATE = 'mlp.state'
 
 
 def save_model(out: str, model: chainer.Chain) -> None:
