@@ -88,7 +88,8 @@ def _darkness(pixels: numpy.ndarray) -> numpy.ndarray:
     padded = numpy.pad(numpy.asarray(small), 6, mode='edge')
     windows = numpy.lib.stride_tricks.sliding_window_view(padded, (13, 13))
     paper = Image.fromarray(numpy.median(windows, axis=(2, 3)).astype('f')).resize(image.size)
-    return numpy.clip(1 - numpy.asarray(image) / numpy.asarray(paper), 0, 1)
+    darkness = 1 - numpy.asarray(image) / numpy.asarray(paper)
+    return numpy.clip(numpy.nan_to_num(darkness), 0, 1)  # on black paper, nothing is darker
 
 
 def _find_digit(pixels: numpy.ndarray) -> numpy.ndarray | None:

@@ -6,7 +6,7 @@ import pathlib
 import warnings
 
 from chainer_mnist.console import UserError
-from chainer_mnist.data import read_image
+from chainer_mnist.data import prepare_image, read_image
 
 import matplotlib
 import numpy
@@ -294,3 +294,16 @@ def test_files_that_are_no_pixels(content):
     fix = 'give a PNG or JPEG file, not HEIC'
     with pytest.raises(UserError, match=f'^cannot read image: .*; {fix}$'):
         read_image('image')
+
+
+def test_noise_and_black_are_read_or_refused_with_one_line():
+    """On black paper, the shadow is divided by zero."""
+    for seed in range(500, 900):
+        random = numpy.random.RandomState(seed)
+        side, top = random.randint(5, 40), random.choice([2, 30, 255])
+        pixels = (random.rand(side, side, 1) * top).astype('f')
+        pixels[random.rand(side, side) < random.rand()] = 0
+        try:
+            assert prepare_image(pixels, 'it').shape == (784,)
+        except UserError as error:
+            assert str(error).startswith('it shows ')
