@@ -48,7 +48,7 @@ def reading_errors(path: str, fix: str = 'use another copy') -> Iterator[None]:
         raise
     except Exception as error:
         fix = 'check the path' if isinstance(error, FileNotFoundError) else fix
-        reason = str(getattr(error, 'strerror', None) or error).partition('\n')[0]
+        reason = str(getattr(error, 'strerror', None) or error).partition('\n')[0][:200]
         raise UserError(f'cannot read {path}: {reason or type(error).__name__}; {fix}') from None
 
 

@@ -178,7 +178,7 @@ class Snapshot:
         return cast
 
     def _check_network(self, what: str, keys: set[str]) -> None:
-        names = sorted(key.removeprefix(PREFIX) for key in keys if _parent(key) not in keys)
+        names = sorted(key.removeprefix(PREFIX)[:99] for key in keys if _parent(key) not in keys)
         if names:
             some = ', '.join(names[:6] + ['...'] * (len(names) > 6))
             raise MismatchError(

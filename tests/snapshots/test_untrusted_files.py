@@ -118,6 +118,14 @@ def test_truncated_files(files, trained, flag, name):
 # Hostile files
 
 
+def test_names_of_any_length_make_a_short_message():
+    numpy.savez('names.npz', **{letter * 60000: 0 for letter in 'abc'})
+    assert_refused('-m', 'names.npz', r'names.npz was saved from a different network .{,400}')
+    data = Path('names.npz').read_bytes()
+    Path('names.npz').write_bytes(data.replace(b'a' * 60000, b'b' * 60000, 1))
+    assert_refused('-m', 'names.npz', r'cannot read names.npz: .{,300}')
+
+
 @each_kind
 def test_nothing_is_unpickled(files, trained, flag, name):
     payload = numpy.array(Payload(), dtype=object)
