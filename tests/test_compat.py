@@ -47,18 +47,14 @@ def test_a_function_that_uses_what_numpy_has_removed():
     assert F.resize_images(image, (3, 3)).array[0, 0, 1].tolist() == [1, 1.5, 2]
 
 
-@pytest.mark.parametrize('script', ['train_mnist.py', 'predict.py'])
-def test_a_virtual_environment_that_is_not_active(script):
-    done = run_command([sys.executable, '-S', str(CLONE / script)])
+@pytest.mark.parametrize(('script', 'word'), [('train_mnist.py', '-e0'), ('predict.py', '--help')])
+def test_flags_of_python(script, word):
+    done = run_command([sys.executable, '-I', str(CLONE / script), word])  # without the folder
+    assert (done.returncode, done.stderr) == (0, '')
+    done = run_command([sys.executable, '-S', str(CLONE / script)])  # the environment is not active
     message = "No module named 'numpy'; activate the virtual environment, or run pip install -r .*"
     assert done.returncode == 1
     assert re.fullmatch(f'{script}: error: {message}\n', done.stderr), done.stderr
-
-
-@pytest.mark.parametrize(('script', 'word'), [('train_mnist.py', '-e0'), ('predict.py', '--help')])
-def test_a_flag_of_python_that_leaves_out_the_folder(script, word):
-    done = run_command([sys.executable, '-I', str(CLONE / script), word])
-    assert (done.returncode, done.stderr) == (0, '')
 
 
 def test_a_zip_application_has_the_exit_status_of_main():

@@ -2,10 +2,9 @@
 
 import os
 import signal
-import sys
 import time
 
-from chainer_mnist.console import UserError, one_line_errors, print_hint
+from chainer_mnist.console import UserError, one_line_errors
 
 import pytest
 
@@ -21,7 +20,6 @@ with_full_disk = pytest.mark.skipif(
     [
         ('', UserError('no x;\ntry y'), 'p: error: no x;\\ntry y\n'),
         ('', MemoryError(), 'p: error: not enough memory; try z\n'),
-        ('text', UserError('no x; try y'), 'p: error: no x; try y\n'),
         ('0', UserError('no x; try y'), 'p: error: no x; try y\n'),
         ('1', UserError('no x; try y'), 'p: error: no x; try y (rank 1 on node)\n'),
     ],
@@ -37,13 +35,6 @@ def test_an_error_is_one_line_of_one_rank(rank, error, printed, capsys, monkeypa
 
     assert main([]) == 1
     assert capsys.readouterr() == ('', printed)
-
-
-def test_a_hint_is_for_a_terminal(capsys, monkeypatch):
-    for is_terminal in (False, True):
-        monkeypatch.setattr(sys.stderr, 'isatty', lambda value=is_terminal: value)
-        print_hint(f'hint {is_terminal}')
-    assert capsys.readouterr() == ('', 'hint True\n')
 
 
 @posix_only

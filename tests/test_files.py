@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from chainer_mnist import files
-from chainer_mnist.console import UserError
 
 import pytest
 
@@ -84,16 +83,6 @@ def test_no_memory_for_a_snapshot(monkeypatch):
 
 
 # Atomic writes
-
-
-def test_no_file_is_replaced_if_one_cannot_be_written():
-    Path('a').write_text('old')
-    os.mkdir('directory')
-    for path in ('nowhere/b', 'directory'):
-        with pytest.raises(UserError, match=f'cannot write {path}: .*; choose another directory'):
-            files.write_atomically({path: b'new', 'a': b'new'})
-    assert Path('a').read_text() == 'old'
-    assert leftovers('.') == set()
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_links_are_not_followed():

@@ -6,7 +6,7 @@ import runpy
 import pytest
 
 from helpers import CLONE, log_of, train
-from net import MLP
+from predict import make_predictor
 
 for needed in ('jupytext', 'nbclient', 'ipykernel', 'matplotlib'):
     pytest.importorskip(needed)
@@ -36,15 +36,6 @@ def test_a_stored_notebook_is_that_of_its_page_and_was_run_from_top_to_bottom(pa
     ]
 
 
-def test_both_notebooks_have_the_same_code():
-    # Comments after code are translated.
-    english, chinese = (
-        [re.sub('  # .*', '', c.source) for c in make_notebook(p).cells if c.cell_type == 'code']
-        for p in PAGES
-    )
-    assert english == chinese
-
-
 def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     notebook = make_notebook(PAGES[0])
     NOTEBOOKS['run'](notebook, tmp_path)
@@ -72,9 +63,5 @@ def test_the_log_of_the_lesson_is_that_of_a_run_and_gives_the_answer(monkeypatch
 
 def test_the_drawing_of_the_network_has_its_shapes():
     drawing = (DOCS / 'network.svg').read_text(encoding='utf-8')
-    mlp = MLP(50, 10)
-    mlp.l1.W.initialize((50, 784))
-    mlp.l2.W.initialize((50, 50))
-    mlp.l3.W.initialize((10, 50))
-    for name, parameter in mlp.namedparams():
+    for name, parameter in make_predictor(50).namedparams():
         assert f'>{name[1:].replace("/", ".")} {parameter.shape}<' in drawing

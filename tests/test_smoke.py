@@ -45,8 +45,5 @@ def test_train_resume_and_predict(capsys):
 
     assert predict.main([]) == 0
     wrong = round(300 * (1 - accuracy))
-    printed, _ = capsys.readouterr()
-    assert (
-        printed
-        == f'{wrong} of 300 test images are misclassified (accuracy {(300 - wrong) / 300})\n'
-    )
+    line = f'{wrong} of 300 test images are misclassified (accuracy {(300 - wrong) / 300})\n'
+    assert capsys.readouterr() == (line, '')

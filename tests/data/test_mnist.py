@@ -15,12 +15,7 @@ import pytest
 
 from helpers import make_pipe, read
 
-SHA256 = {
-    ('train', 'x'): '741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757',
-    ('train', 'y'): '1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13',
-    ('test', 'x'): '6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161',
-    ('test', 'y'): 'ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5',
-}
+SHA256 = '06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16'
 FIX = "set CHAINER_DATASET_ROOT to a data set's folder or one of its files, or unset it"
 BUDGET = 3e7  # bytes: twice what an untrusted file may unpack to, about
 
@@ -61,10 +56,12 @@ def assert_not_loaded(message):
 # The clone's own
 
 
-@pytest.mark.parametrize('name', ['train', 'test'])
-def test_checksums(name):
-    for key, array in read(f'{constants.DATA}/pfnet/chainer/mnist/{name}.npz').items():
-        assert hashlib.sha256(array.tobytes()).hexdigest() == SHA256[name, key]
+def test_the_clones_own_data_is_mnist():
+    digest = hashlib.sha256()
+    for name in ('train', 'test'):
+        arrays = read(f'{constants.DATA}/pfnet/chainer/mnist/{name}.npz')
+        digest.update(arrays['x'].tobytes() + arrays['y'].tobytes())
+    assert digest.hexdigest() == SHA256
 
 
 def test_the_clones_own_data_is_the_default_bit_for_bit_as_chainer_loads_it(monkeypatch):
@@ -85,9 +82,8 @@ def test_a_clone_without_its_data(monkeypatch, tmp_path):
     monkeypatch.setattr(data.mnist, 'DATA', str(tmp_path))
     fix = 'bring it back with "git checkout data" in the clone'
     assert_not_loaded(f'{re.escape(str(tmp_path))} has no data sets of a known layout; {fix}')
-    (tmp_path / 'train.npz').write_text('damaged')
-    assert_not_loaded(f'there is no .*test.npz; {fix}')
-    (tmp_path / 'test.npz').write_text('damaged')
+    for name in ('train', 'test'):
+        (tmp_path / f'{name}.npz').write_text('damaged')
     assert_not_loaded(f'.*train.npz is .*; {fix}')
 
 
@@ -224,7 +220,6 @@ LARGE = (500, 784)
         ('x', numpy.full(LARGE, 1.1), rf'float64 of shape \(500, 784\); {PIXELS}'),
         ('y', numpy.arange(500, dtype='i8'), rf'int64 of shape \(500,\); {LABELS}'),
         ('y', numpy.full(500, 0.5), rf'float64 of shape \(500,\); {LABELS}'),
-        ('y', numpy.full(500, numpy.nan), rf'float64 of shape \(500,\); {LABELS}'),
         ('y', numpy.zeros((500, 1), 'u1'), rf'uint8 of shape \(500, 1\); {LABELS}'),
         ('y', numpy.array(['5'] * 500), rf'<U1 of shape \(500,\); {LABELS}'),
         ('y', numpy.zeros(0, 'u1'), rf'uint8 of shape \(0,\); {LABELS}'),
@@ -238,21 +233,13 @@ def test_arrays_of_another_kind(key, array, what, root, raw):
 # Files that are missing or damaged
 
 
-@pytest.mark.parametrize(
-    ('layout', 'name'),
-    [(CHAINER, 'test.npz'), (IDX_GZ, 't10k-labels-idx1-ubyte.gz')],
-)
-def test_a_missing_file_is_named(layout, name, root, raw):
-    write(root, raw, *layout)
-    (root / name).unlink()
-    assert_not_loaded(f'there is no {re.escape(str(root / name).replace(".gz", ""))}; {FIX}')
-
-
-def test_what_is_no_file_is_not_opened(root, raw):
+def test_what_is_missing_or_no_file_is_named(root, raw):
     write(root, raw, *IDX)
     (root / 't10k-labels-idx1-ubyte').unlink()
+    message = f'there is no {re.escape(str(root))}.t10k-labels-idx1-ubyte; {FIX}'
+    assert_not_loaded(message)
     make_pipe(root / 't10k-labels-idx1-ubyte')  # opening it would hang
-    assert_not_loaded(f'there is no .*t10k-labels-idx1-ubyte; {FIX}')
+    assert_not_loaded(message)
 
 
 def test_a_folder_of_something_else(root, monkeypatch):

@@ -10,8 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-from chainer_mnist import distributed
-
 import numpy
 import pytest
 
@@ -20,7 +18,6 @@ from helpers import (
     log_of,
     main,
     read,
-    run_code,
     run_command,
     start_command,
     train,
@@ -46,12 +43,17 @@ def mpi_train(processes, *words):
     return done.stdout
 
 
+def write_changed(change):
+    """Writes the script with a change of Python code. Returns its path."""
+    Path('changed.py').write_text(CHANGED.replace('{change}', change))
+    return os.path.abspath('changed.py')
+
+
 def run_changed(change, processes, *words):
     """Runs the script with a change of Python code, on one process or on several."""
-    Path('changed.py').write_text(CHANGED.replace('{change}', change))
     prefix = [MPIEXEC, '-n', str(processes)] if processes > 1 else []
     words += ('-c', 'naive') if prefix else ()
-    return run_command([*prefix, sys.executable, 'changed.py', '--noplot', *map(str, words)])
+    return run_command([*prefix, *command_line('--noplot', *words, script=write_changed(change))])
 
 
 def assert_close_runs(a, b):
@@ -68,53 +70,24 @@ def assert_close_runs(a, b):
 # Without MPI
 
 
-def test_a_single_process_imports_no_mpi():
-    code = (
-        'import sys, train_mnist\n'
-        'assert train_mnist.main(["-e", "1", "--noplot"]) == 0\n'
-        'assert not {"mpi4py", "chainermn"} & set(sys.modules)\n'
-    )
-    assert run_code(code).stderr == ''
-
-
-@pytest.mark.parametrize('size', [1, 2, 3, 7])
-@pytest.mark.parametrize('images', [1, 2, 6, 7, 100])
-def test_the_shares_of_all_ranks_cover_each_minibatch(size, images):
-    """Their lengths differ by one at most, and their weights in the mean are as their lengths."""
-    comms = [distributed.SingleProcess() for _ in range(size)]
-    for rank, comm in enumerate(comms):
-        comm.rank, comm.size = rank, size
-    order = numpy.arange(images)
-    rounds = [[(mb, comm.weight) for mb in comm.minibatches(order, 2)] for comm in comms]
-    seen = []
-    for shares in zip(*rounds):
-        lengths = numpy.array([len(share) for share, _ in shares])
-        assert lengths.max() - lengths.min() <= 1
-        assert lengths.sum() <= 2 * size
-        numpy.testing.assert_allclose([w for _, w in shares], lengths / lengths.mean())
-        seen += [index for share, _ in shares for index in share]
-    assert sorted(seen) == list(range(images))
-
-
 @pytest.mark.parametrize(
-    ('words', 'rank', 'status', 'message'),
+    ('words', 'rank', 'message'),
     [
-        ('-c naive', None, 1, '--communicator naive needs mpiexec; put "mpiexec -n 2" .*'),
-        ('-c pure_nccl', 'PMI_RANK', 1, '--communicator pure_nccl is for GPUs; .* choose naive'),
-        ('-c naive', 'PMI_RANK', 1, r'--communicator naive does not start \(.*\); .*-mpi.txt.*'),
-        ('-c naive', 'OMPI_COMM_WORLD_RANK', 1, r'--communicator naive does not start .*'),
-        ('-c nosuch', 'PMIX_RANK', 2, "argument --communicator/-c: invalid choice: 'nosuch' .*"),
+        ('-c naive', None, '--communicator naive needs mpiexec; put "mpiexec -n 2" .*'),
+        ('-c pure_nccl', 'PMI_RANK', '--communicator pure_nccl is for GPUs; .* choose naive'),
+        ('-c naive', 'PMIX_RANK', r'--communicator naive does not start \(.*\); .*-mpi.txt.*'),
+        ('-c naive', 'OMPI_COMM_WORLD_RANK', r'--communicator naive does not start .*'),
     ],
 )
-def test_mistakes_before_mpi_starts(words, rank, status, message, monkeypatch):
+def test_mistakes_before_mpi_starts(words, rank, message, monkeypatch):
     """As launched processes see them, where mpi4py is missing."""
     for name in [name for name in sys.modules if name.split('.')[0] in ('mpi4py', 'chainermn')]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'mpi4py', None)
     if rank:
         monkeypatch.setenv(rank, '0')
-    found, printed, errors = main(*words.split())
-    assert (found, printed) == (status, '')
+    status, printed, errors = main(*words.split())
+    assert (status, printed) == (1, '')
     assert re.fullmatch(f'train_mnist.py: error: {message}\n', errors)
     assert os.listdir() == []
 
@@ -122,30 +95,39 @@ def test_mistakes_before_mpi_starts(words, rank, status, message, monkeypatch):
 # Results
 
 
-@with_mpi
-def test_several_processes_print_and_write_what_one_does():
-    lines = mpi_train(3, '-e', 2, '-b', 30, '-s', 1).splitlines()
-    assert lines.pop(3) == '# total Minibatch-size: 90 (processes: 3)'
-    one = train('-e', 2, '-b', 30, '-s', 1, '-o', 'one').splitlines()
-    numbers = r'=[\d.e-]+'
-    assert [re.sub(numbers, '', line) for line in lines] == [re.sub(numbers, '', x) for x in one]
-    assert sorted(os.listdir('result')) == sorted(os.listdir('one'))
+def write_mnist(root, tiny, part):
+    """Writes a part of a data set as another data set."""
+    folder = Path(root, 'pfnet/chainer/mnist')
+    folder.mkdir(parents=True)
+    for name in ('train', 'test'):
+        npz = read(tiny / 'pfnet/chainer/mnist' / f'{name}.npz')
+        numpy.savez(folder / f'{name}.npz', x=npz['x'][part], y=npz['y'][part])
 
 
 @with_mpi
 @pytest.mark.parametrize(
-    ('processes', 'batchsize', 'net'),
+    ('processes', 'batchsize', 'net', 'images'),
     [
-        (2, 50, 'classifier'),  # everything divides
-        (2, 50, 'trainflag'),
-        (3, 19, 'classifier'),  # 500 = 8 * 57 + 44: shares of 15, 15 and 14
-        (3, 83, 'classifier'),  # 500 = 2 * 249 + 2: shares of 1, 1 and 0
+        (2, 50, 'classifier', 500),  # everything divides
+        (2, 50, 'trainflag', 500),
+        (3, 19, 'classifier', 500),  # 500 = 8 * 57 + 44: shares of 15, 15 and 14
+        (3, 83, 'classifier', 500),  # 500 = 2 * 249 + 2: shares of 1, 1 and 0
+        (3, 10, 'classifier', 2),  # a rank that never has an image takes part all the same
     ],
 )
-def test_several_processes_give_the_weights_of_one(processes, batchsize, net):
+def test_several_processes_do_what_one_does(processes, batchsize, net, images, tiny, monkeypatch):
+    write_mnist('data', tiny, slice(images))
+    monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
+    total = processes * batchsize
     words = ['-e', 2, '-s', 1, '-n', net]
-    train(*words, '-b', processes * batchsize, '-o', 'one')
-    mpi_train(processes, *words, '-b', batchsize, '-o', 'several')
+    expected = train(*words, '-b', total, '-o', 'one').splitlines()
+    printed = mpi_train(processes, *words, '-b', batchsize, '-o', 'several').splitlines()
+    assert printed.pop(2) == f'# Minibatch-size: {batchsize}'
+    assert printed.pop(2) == f'# total Minibatch-size: {total} (processes: {processes})'
+    expected.remove(f'# Minibatch-size: {total}')
+    one, several = ([re.sub(r'=[\d.e-]+', '', x) for x in lines] for lines in (expected, printed))
+    assert several == one
+    assert sorted(os.listdir('several')) == sorted(os.listdir('one'))
     assert_close_runs('one', 'several')
 
 
@@ -154,7 +136,6 @@ import sys
 import train_mnist, net
 import chainer, numpy
 import chainer.functions as F, chainer.links as L
-from chainer import initializers
 from chainer_mnist.console import mpi_rank
 
 def each(step):
@@ -187,19 +168,16 @@ def step(model, optimizer, x, t):
     optimizer.update()
 each(step)
 """,
-    'layer of float64': """
+    'layer of float64 and loss scaling': """
 class MLP(net.MLP):
     def __init__(self, *args):
         super().__init__(*args)
         with self.init_scope():
-            initial = [make(dtype='d') for make in (initializers.HeNormal, initializers.Zero)]
             del self.l2
-            self.wide = L.Linear(None, args[0], False, *initial)
+            self.wide = L.Linear(args[0], args[0], True, chainer.initializers.HeNormal(dtype='d'))
     def forward(self, x):
         return self.l3(F.cast(self.wide(F.cast(F.relu(self.l1(x)), 'd')), 'f'))
 net.MLP = MLP
-""",
-    'loss scaling': """
 class Adam(train_mnist.Adam):
     def setup(self, model):
         self.loss_scaling(interval=2)
@@ -273,25 +251,6 @@ net.MLP = MLP
     assert json.loads(done.stdout)['accuracy'] == log_of('result')[-1]['validation/main/accuracy']
 
 
-@with_mpi
-def test_fewer_images_than_processes(tiny, monkeypatch):
-    """A rank that never has an image takes part all the same."""
-    write_mnist('data', tiny, slice(2))
-    monkeypatch.setenv('CHAINER_DATASET_ROOT', 'data')
-    mpi_train(3, '-e', 3, '-s', 1, '-o', 'several')
-    train('-e', 3, '-s', 1, '-o', 'one')
-    assert_close_runs('one', 'several')
-
-
-def write_mnist(root, tiny, part):
-    """Writes a part of a data set as another data set."""
-    folder = Path(root, 'pfnet/chainer/mnist')
-    folder.mkdir(parents=True)
-    for name in ('train', 'test'):
-        npz = read(tiny / 'pfnet/chainer/mnist' / f'{name}.npz')
-        numpy.savez(folder / f'{name}.npz', x=npz['x'][part], y=npz['y'][part])
-
-
 # Resuming
 
 
@@ -324,37 +283,27 @@ def test_only_rank_0_needs_the_snapshot_and_draws_the_seed():
 
 @with_mpi
 @pytest.mark.parametrize(
-    ('words', 'root', 'message'),
+    ('words', 'roots', 'message'),
     [
-        ('-o file', None, 'cannot write to file: .*'),
-        ('-e 1', 'nowhere', '.*CHAINER_DATASET_ROOT.*'),
+        (('-o file', '-o file'), ('root', 'root'), 'cannot write to file: .*'),  # on rank 0 alone
+        (('', ''), ('nowhere', 'nowhere'), '.*CHAINER_DATASET_ROOT.*'),
+        (('', '-b 7'), ('root', 'root'), 'options differ between rank 0 and rank 1; .*'),
+        (('', ''), ('root', 'other'), 'data differ between rank 0 and rank 1; .*'),
     ],
 )
-def test_mistakes_are_printed_once(words, root, message, monkeypatch):
-    """Only rank 0 has the first one, and all ranks have the second."""
+def test_mistakes_are_printed_once_and_nobody_trains(words, roots, message, tiny):
+    write_mnist('root', tiny, slice(None))
+    write_mnist('other', tiny, slice(1, None))
     Path('file').touch()
-    if root:
-        monkeypatch.setenv('CHAINER_DATASET_ROOT', root)
-    done = run_command(mpi_command(2, *words.split()))
+    command = [MPIEXEC]
+    for its_words, root in zip(words, roots):
+        command += [':', '-n', '1', '-env', 'CHAINER_DATASET_ROOT', root]
+        command += command_line('-c', 'naive', '--noplot', *its_words.split())
+    command.remove(':')
+    done = run_command(command)
     assert done.returncode == 1
     assert re.fullmatch(f'train_mnist.py: error: {message}\n', done.stderr), done.stderr
-    assert os.listdir() == ['file']
-
-
-@with_mpi
-@pytest.mark.parametrize('what', ['options', 'data'])
-def test_ranks_that_differ_do_not_train_together(what, tiny):
-    words = command_line('-c', 'naive', '--noplot')
-    write_mnist('other', tiny, slice(1, None))
-    other = {
-        'options': [*words, '-b', '7'],
-        'data': ['-env', 'CHAINER_DATASET_ROOT', 'other', *words],
-    }
-    done = run_command([MPIEXEC, '-n', '1', *words, ':', '-n', '1', *other[what]])
-    message = f'train_mnist.py: error: {what} differ between rank 0 and rank 1; .*\n'
-    assert done.returncode == 1
-    assert re.fullmatch(message, done.stderr), done.stderr
-    assert not os.path.exists('result')
+    assert sorted(os.listdir()) == ['file', 'other', 'root']
 
 
 # Ends
@@ -435,13 +384,21 @@ def test_a_suspended_job_may_take_longer_than_the_timeout(monkeypatch):
     assert process.communicate(timeout=20)[1].count('\n') == 1
 
 
+FAILING = """
+from chainer_mnist.console import UserError
+def fail(*args):
+    raise {error}
+if mpi_rank() == {rank}:
+    {where} = fail
+"""
+
+
 @with_mpi
 @pytest.mark.parametrize(
     ('rank', 'where', 'error', 'printed'),
     [
         (0, 'train_mnist.RunningMean.update', 'UserError("it; fix it")', 'error: it; fix it\n'),
         (1, 'train_mnist.load_mnist', 'UserError("it; fix it")', 'error: it; fix it (rank 1 on '),
-        (0, 'train_mnist.load_mnist', 'ZeroDivisionError', 'Traceback'),
         (1, 'train_mnist.RunningMean.update', 'ZeroDivisionError', 'Traceback'),
         (1, 'train_mnist.create_communicator', 'UserError("it; fix it")', 'error: it; fix it (ra'),
     ],
@@ -449,15 +406,8 @@ def test_a_suspended_job_may_take_longer_than_the_timeout(monkeypatch):
 def test_a_rank_that_fails_ends_the_job(rank, where, error, printed, monkeypatch):
     """At once, except in the last case: MPI has not started, and the other rank waits for it."""
     monkeypatch.setenv('CHAINER_MNIST_TIMEOUT', '5')
-    change = f"""
-from chainer_mnist.console import UserError
-def fail(*args):
-    raise {error}
-if mpi_rank() == {rank}:
-    {where} = fail
-"""
     start = time.monotonic()
-    done = run_changed(change, 2, '-e', 10**6)
+    done = run_changed(FAILING.format(rank=rank, where=where, error=error), 2, '-e', 10**6)
     assert time.monotonic() - start < 30
     assert done.returncode != 0
     assert done.stderr.count(printed) == 1

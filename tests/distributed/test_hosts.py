@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_communicator import CHANGED, assert_close_runs, wait_for_the_end, with_mpi
+from test_communicator import FAILING, assert_close_runs, wait_for_the_end, with_mpi, write_changed
 
 from benchmarks.two_hosts import TwoHosts, missing
 from helpers import command_line, train, wait_for
@@ -60,26 +60,19 @@ def test_several_hosts_give_the_weights_of_one_process(processes, two):
     assert_close_runs('one', 'several')
 
 
-def stop(two, rank):
-    os.kill(rank, signal.SIGSTOP)
+FAULTS = {
+    'stop': lambda two, rank: os.kill(rank, signal.SIGSTOP),
+    'cut': lambda two, rank: two.cut(),
+    'power off': lambda two, rank: [two.cut(), two.kill(1)],
+}
 
 
-def cut(two, rank):
-    two.cut()
-
-
-def power_off(two, rank):
-    two.cut()
-    two.kill(1)
-
-
-@pytest.mark.parametrize(
-    ('fault', 'processes'), [(stop, 4), (cut, 4), (power_off, 4), (cut, 6), (power_off, 6)]
-)
+@pytest.mark.parametrize('processes', [4, 6])
+@pytest.mark.parametrize('fault', FAULTS)
 def test_a_rank_that_does_not_answer_ends_the_job(fault, processes, two):
     process, ranks = start_and_train(two, processes)
     began = time.monotonic()
-    fault(two, ranks[1][-1])
+    FAULTS[fault](two, ranks[1][-1])
     _, errors = process.communicate(timeout=60)
     assert TIMEOUT <= time.monotonic() - began < TIMEOUT + 10
     assert process.returncode == 1
@@ -110,14 +103,9 @@ def test_a_signal_to_a_rank_of_the_other_host_ends_the_job(signum, two):
 
 
 def test_a_rank_that_fails_on_the_other_host_ends_the_job_at_once(two):
-    change = """
-def fail(*args):
-    raise ZeroDivisionError
-if mpi_rank() == 3:
-    train_mnist.RunningMean.update = fail
-"""
-    Path('changed.py').write_text(CHANGED.replace('{change}', change))
-    process = start(two, 4, '-e', 10**6, script=os.path.abspath('changed.py'))
+    where = 'train_mnist.RunningMean.update'
+    script = write_changed(FAILING.format(rank=3, where=where, error='ZeroDivisionError'))
+    process = start(two, 4, '-e', 10**6, script=script)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.count('\nZeroDivisionError\n') == 1

@@ -38,14 +38,6 @@ class StaticNetwork(Network):
         return super().forward(x)
 
 
-class OldSquare(chainer.Function):
-    def forward(self, inputs):
-        return (inputs[0] * inputs[0],)
-
-    def backward(self, inputs, grads):
-        return (2 * inputs[0] * grads[0],)
-
-
 class Penalty(Network):
     """A loss with the gradient of a gradient: double backpropagation."""
 
@@ -99,8 +91,6 @@ NETWORKS = {
     'one unit': lambda: L.Classifier(net.MLP(1, 10)),
     'shared layer': classifier(deeper, a=linear, b=lambda: linear(nobias=True)),
     'dropout': classifier(lambda self, h: F.dropout(F.relu(h))),
-    'sigmoid': classifier(lambda self, h: F.sigmoid(h)),
-    'skip connection': classifier(lambda self, h: h + F.relu(self.a(h)), a=linear),
     'convolution': classifier(convolution, a=lambda: L.Convolution2D(1, 3, 2)),
     'batch normalization': classifier(
         lambda self, h: F.relu(self.a(h)), a=lambda: L.BatchNormalization(UNITS)
@@ -108,14 +98,12 @@ NETWORKS = {
     'branch': classifier(branch, a=linear, b=lambda: linear(nobias=True)),
     'changing': classifier(changing, a=linear),
     'forget': classifier(forgetful, a=linear),
-    'old-style Function': classifier(lambda self, h: OldSquare()(h)),
     'unused parameter': classifier(a=linear),
     'uninitialized parameter': classifier(a=lambda: L.Linear(None, 3)),
     'parameter of shape ()': classifier(lambda self, h: self.a(h), a=L.PReLU),
     'float64': classifier(dtype='d'),
     'float16': classifier(dtype='e'),
     'ignored labels': loss_with(),
-    'another ignored label': loss_with(ignore_label=2),
     'class weights': loss_with(class_weight=numpy.arange(10, dtype='f')),
     'loss as a sum': loss_with(normalize=False),
     'double backpropagation': lambda: Penalty(),

@@ -18,11 +18,10 @@ from learner_networks import IMAGES, NETWORKS, UNITS, Auxiliary, Convolutional, 
 from plain_chainer import save_all
 from snapshot_targets import assert_refused, content, load, make, make_predictor, save, train
 
-from helpers import make_pipe, read, rewrite
+from helpers import FILES, make_pipe, read, rewrite
 from net import MLP, TrainFlagMLP
 
 CHAINER2 = Path(__file__).parent / 'chainer2'
-FILES = ['classifier.model', 'mlp.model', 'mlp.state']
 
 
 @pytest.fixture
@@ -81,21 +80,6 @@ def test_plain_chainer_reads_the_files(network):
     assert content(train(plain)) == content(train(optimizer))
 
 
-def test_keys_are_sorted(saved):
-    """Chainer keeps them in sets, so that the same run would write other files."""
-    state = list(read('result/mlp.state'))
-    assert list(read('result/mlp.model')) == sorted(read('result/mlp.model'))
-    assert state[:20] == sorted(state[:20])
-    assert state[20:] == [*sorted(read('result/classifier.model')), 'seed']
-
-
-def test_state_of_a_copy_on_another_process():
-    """What ``broadcast`` sends: all that makes one optimizer the same as another."""
-    ours, theirs = train(make(Auxiliary)), make(Auxiliary)
-    snapshots.load_state_dict(theirs, snapshots.state_dict(ours, 7))
-    assert content(train(theirs)) == content(train(ours))
-
-
 @pytest.mark.parametrize('network', [MLP, TrainFlagMLP])
 @pytest.mark.parametrize('name', ['t', 'epoch', 'seed'])
 def test_parameter_with_a_key_of_the_state(network, name):
@@ -107,16 +91,20 @@ def test_parameter_with_a_key_of_the_state(network, name):
         snapshots.state_dict(optimizer, 7)
 
 
-def test_chainer_2():
-    """A state that counts updates once for all parameters, with the weights beside it."""
-    optimizer = make(units=4)
-    checkpoint = load('-r', CHAINER2 / 'mlp.state', optimizer, units=4)
-    assert checkpoint.model_path == str(CHAINER2 / 'classifier.model')
-    assert {param.update_rule.t for param in optimizer.target.params()} == {optimizer.t} == {5}
-    (x, t), _ = load_mnist()
+@pytest.mark.parametrize(
+    ('name', 'epoch', 't'), [('mlp.state', 0, 5), ('trainer/snapshot_iter_10', 2, 10)]
+)
+def test_chainer_2(name, epoch, t):
+    """A state that counts updates once for all parameters, and no epochs in a Trainer."""
+    path, optimizer = CHAINER2 / name, make(units=4)
+    checkpoint = load('-r', path, optimizer, units=4)
+    model_path = None if 'trainer' in name else str(CHAINER2 / 'classifier.model')
+    assert (checkpoint.model_path, optimizer.epoch) == (model_path, epoch)
+    assert {param.update_rule.t for param in optimizer.target.params()} == {optimizer.t} == {t}
+    (x, labels), _ = load_mnist()
     for i in range(0, 500, 100):
-        optimizer.update(optimizer.target, x[i : i + 100], t[i : i + 100])
-    after = read(CHAINER2 / 'one-epoch-more.model')
+        optimizer.update(optimizer.target, x[i : i + 100], labels[i : i + 100])
+    after = read(path.with_name('one-epoch-more.model'))
     for key, param in optimizer.target.namedparams():
         numpy.testing.assert_allclose(param.array, after[key[1:]], rtol=1e-4, atol=1e-6)
 
@@ -160,9 +148,8 @@ def test_weights_of_m_and_the_rest_of_r(saved):
     paths = ('other/mlp.model', 'result/mlp.state')
     checkpoint = snapshots.load_checkpoint(*paths, optimizer, UNITS)
     assert (checkpoint.model_path, checkpoint.state_path) == paths
-    assert weights_of(optimizer) == weights_of(other)
-    rest = {key for key in content(saved) if key[-2:] not in ('/W', '/b')}
-    assert {key: content(optimizer)[key] for key in rest} == {k: content(saved)[k] for k in rest}
+    weights = {key: a for key, a in content(other).items() if key[-2:] in ('/W', '/b')}
+    assert content(optimizer) == {**content(saved), **weights}
 
 
 @pytest.mark.parametrize('source', ['classifier.model', 'mlp.model'])
@@ -249,13 +236,23 @@ def test_folder_where_nothing_fits(saved):
 # Snapshots of something else
 
 
+DIFFERENT = r'was saved from a different network \('
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours', 'difference'),
+    [
+        ({'units': 9}, MLP, 'was saved with 9 units; pass -u 9'),
+        ({'network': Deeper}, MLP, rf'{DIFFERENT}unexpected: l4/W, l4/b\); .*'),
+        ({}, Deeper, rf'{DIFFERENT}missing or None: l4/W, l4/b\); .*'),
+        ({'network': Convolutional}, MLP, rf'{DIFFERENT}unexpected: conv/W, .*, \.\.\.\); .*'),
+    ],
+)
 @pytest.mark.parametrize('name', FILES)
-def test_other_units(name):
-    save('result', train(make(units=9)))
+def test_different_network(theirs, ours, difference, name):
+    save('result', train(make(**theirs)))
     for flag in ('-m', '-r')[: 1 + (name == 'mlp.state')]:
-        for units in (6, 10, 50):
-            message = f'result/{name} was saved with 9 units; pass -u 9'
-            assert_refused(flag, f'result/{name}', message, units=units)
+        assert_refused(flag, f'result/{name}', f'result/{name} {difference}', make(ours))
 
 
 @pytest.mark.parametrize('units', [13, 7])
@@ -266,10 +263,6 @@ def test_units_are_advised_only_if_they_explain_all_differences(units):
     serializers.save_npz('two-widths.model', predictor)
     message = r'two-widths.model has .* of shape \(.*\), not .* of shape \(.*\); use .*'
     assert_refused('-m', 'two-widths.model', message, units=units)
-    with pytest.raises(UserError, match=message):
-        snapshots.load_predictor('two-widths.model', make_predictor)
-    with pytest.raises(UserError, match=message):
-        snapshots.load_predictor('two-widths.model', make_predictor, units)
 
 
 @pytest.mark.parametrize('network', [MLP, TrainFlagMLP])
@@ -278,22 +271,6 @@ def test_state_of_the_other_network(network):
     save('result', train(make(network)))
     message = f'result/mlp.state was saved with --net {name}; pass --net {name}'
     assert_refused('-r', 'result/mlp.state', message, make(other))
-
-
-@pytest.mark.parametrize(
-    ('theirs', 'ours', 'difference'),
-    [
-        (Deeper, MLP, 'unexpected: l4/W, l4/b'),
-        (MLP, Deeper, 'missing or None: l4/W, l4/b'),
-        (Convolutional, MLP, r'unexpected: conv/W, conv/b, .*, \.\.\.'),
-    ],
-)
-@pytest.mark.parametrize('name', FILES)
-def test_different_network(theirs, ours, difference, name):
-    save('result', train(make(theirs)))
-    message = rf'result/{name} was saved from a different network \({difference}\); .*'
-    for flag in ('-m', '-r')[: 1 + (name == 'mlp.state')]:
-        assert_refused(flag, f'result/{name}', message, make(ours))
 
 
 def test_models_and_data_that_are_no_state(saved):
@@ -305,15 +282,7 @@ def test_models_and_data_that_are_no_state(saved):
     assert_refused('-m', data, message)
 
 
-KEPT = {
-    'Adam': 'm, v',
-    'AMSGrad': 'm, v, vhat',
-    'SGD': 'nothing',
-    'MomentumSGD': 'v',
-    'AdaGrad': 'h',
-    'RMSprop': 'ms',
-    'SMORMS3': 'g, g2, mem',
-}
+KEPT = {'Adam': 'm, v', 'AMSGrad': 'm, v, vhat', 'SGD': 'nothing', 'MomentumSGD': 'v'}
 
 
 @pytest.mark.parametrize(('name', 'other'), list(itertools.permutations(KEPT, 2)))
@@ -342,8 +311,6 @@ def test_predictor_has_as_many_units_as_the_file(network, name):
     expected = snapshots.get_predictor(trained.target)
     with chainer.using_config('train', False):
         assert (predictor(IMAGES).array == expected(IMAGES).array).all()
-    with pytest.raises(UserError, match='was saved with 7 units; pass -u 7'):
-        snapshots.load_predictor(f'result/{name}', make_network, 8)
 
 
 # Values
@@ -355,10 +322,11 @@ CASTS = [('f2', 'i2'), ('f8', 'u1'), ('>f4', '>i4'), ('>f8', '>u8')]
 @pytest.mark.parametrize(('flag', 'name'), [*(('-m', name) for name in FILES), ('-r', FILES[2])])
 @pytest.mark.parametrize(('floats', 'counts'), CASTS)
 def test_other_types_load_as_chainer_loads_them(saved, flag, name, floats, counts):
-    """Windows counts with 32 bits."""
+    """Windows counts with 32 bits. The arrays are in the order of Fortran, too."""
     dtypes = {'f': floats, 'i': counts}
     path = f'result/{name}'
-    rewrite(path, lambda c: c.update({k: a.astype(dtypes[a.dtype.kind]) for k, a in c.items()}))
+    cast = {key: a.astype(dtypes[a.dtype.kind], order='F') for key, a in read(path).items()}
+    rewrite(path, lambda content: content.update(cast))
     ours, chainers = make(), make()
     load(flag, path, ours)
     target = chainers.target if name != 'mlp.model' else chainers.target.predictor
@@ -368,34 +336,23 @@ def test_other_types_load_as_chainer_loads_them(saved, flag, name, floats, count
         for param in chainers.target.params():  # Chainer casts these only as it adds to them
             state = param.update_rule.state
             state.update({key: array.astype('f') for key, array in state.items()})
+    for param in ours.target.params():
+        arrays = [param.array, *(param.update_rule.state or {}).values()]
+        assert all(a.flags.c_contiguous for a in arrays)
     assert content(ours) == content(chainers)
     assert content(train(ours)) == content(train(chainers))
 
 
-def test_arrays_in_the_order_of_fortran(saved):
-    rewrite(
-        'result/mlp.state',
-        lambda content: content.update({k: a.copy('F') for k, a in content.items()}),
-    )
-    optimizer = make()
-    load('-r', 'result/mlp.state', optimizer)
-    assert content(optimizer) == content(saved)
-    for param in optimizer.target.params():
-        assert all(a.flags.c_contiguous for a in [param.array, *param.update_rule.state.values()])
-
-
 INVALID = [
     ('predictor/l1/W', lambda a: a * numpy.float32('nan'), 'has invalid numbers in'),
-    ('predictor/l1/W', lambda a: a + numpy.float32('inf'), 'has invalid numbers in'),
     ('predictor/l1/W', lambda a: a.astype('f8') + 3.5e38, 'has invalid numbers in'),
     ('predictor/l1/W', lambda a: a[..., :-1], 'of shape'),
-    ('predictor/l1/b', lambda a: a[:-1], 'of shape'),
-    ('predictor/l1/W', lambda a: a.ravel()[0], 'of shape'),
     ('predictor/l1/W', lambda a: a.astype('c8'), 'as complex64'),
     ('predictor/l1/W', lambda a: numpy.array(None), 'missing or None'),
     ('predictor/l1/W/m', lambda a: a * numpy.float32('nan'), 'has invalid numbers in'),
     ('predictor/l1/W/m', lambda a: a[1:], 'of shape'),
     ('predictor/l2/b/v', lambda a: a.astype('O'), 'missing or None'),
+    ('predictor/normalize/avg_mean', lambda a: a * numpy.inf, 'has invalid numbers in'),
     *(
         (key, lambda a, value=value: numpy.asarray(value), message)
         for key in ('t', 'epoch', 'seed', 'predictor/l1/W/t')
@@ -411,13 +368,15 @@ INVALID = [
 
 
 @pytest.mark.parametrize(('key', 'change', 'reason'), INVALID)
-def test_invalid_values_are_refused(saved, key, change, reason):
+def test_invalid_values_are_refused(key, change, reason):
+    network = Convolutional if 'normalize' in key else MLP
+    save('result', train(make(network)))
     rewrite('result/mlp.state', lambda content: content.update({key: change(content[key])}))
     name = key.replace('predictor/', '(predictor/)?')
     message = f'result/mlp.state .*({reason}.*{name}|{name} .*{reason}).*; .*'
-    assert_refused('-r', 'result/mlp.state', message)
-    if key.endswith('l1/W'):
-        assert_refused('-m', 'result/mlp.state', message)
+    assert_refused('-r', 'result/mlp.state', message, make(network))
+    if key.endswith(('l1/W', 'mean')):
+        assert_refused('-m', 'result/mlp.state', message, make(network))
 
 
 def test_every_member_is_needed(saved):
@@ -428,20 +387,3 @@ def test_every_member_is_needed(saved):
         rewrite('state', lambda content, key=key: content.pop(key))
         name = key.replace('predictor/', '')
         assert_refused('-r', 'state', rf'state (.*\(missing or None: {name}\)|is not a training).*')
-
-
-def test_persistent_values_are_checked():
-    save('result', train(make(Convolutional)))
-    key = 'predictor/normalize/avg_mean'
-    rewrite('result/mlp.state', lambda content: content.update({key: content[key] * numpy.inf}))
-    message = f'result/mlp.state has invalid numbers in {key}; .*'
-    assert_refused('-m', 'result/mlp.state', message, make(Convolutional))
-
-
-def test_state_before_the_first_update():
-    before = make()
-    save('result', before)
-    optimizer = make()
-    load('-r', 'result/mlp.state', optimizer)
-    assert content(optimizer) == content(before)
-    assert content(train(optimizer)) == content(train(before))

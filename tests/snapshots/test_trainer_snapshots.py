@@ -3,24 +3,24 @@
 import json
 import math
 import os
-import shutil
+import re
 from pathlib import Path
 
 from chainer_mnist import snapshots
 from chainer_mnist.console import UserError
-from chainer_mnist.data import load_mnist
 
 import numpy
 import pytest
-from chainer import optimizers, serializers
+from chainer import serializers
 from plain_chainer import plain_members, run_trainer, save_all
 from snapshot_targets import assert_refused, content, load, make, train
 
 from helpers import log_of, read, rewrite
 from net import TrainFlagMLP
 
-OLD = Path(__file__).parent / 'chainer2' / 'trainer'
+OLD = Path(__file__).parent / 'chainer2' / 'trainer' / 'snapshot_iter_13'
 WITHIN = '{} ends within epoch {}: resuming from the beginning of it\n'
+TRAINER_LOG = 'extensions/LogReport/_log'
 DROPPING = 'dropping {} of {} log records newer than the snapshot\n'
 
 
@@ -32,28 +32,29 @@ def epochs_of(checkpoint):
 
 
 @pytest.mark.parametrize(
-    ('name', 'savefun', 'bare', 'windows'),
+    ('name', 'savefun', 'bare', 'changed'),
     [
         ('snapshot_iter_5', serializers.save_npz, False, False),
         ('snapshot_epoch-1.npz', plain_members, False, True),
         ('snapshot', plain_members, True, False),
     ],
 )
-def test_every_form_of_it(name, savefun, bare, windows):
+def test_every_form_of_it(name, savefun, bare, changed):
     plain = run_trainer('result', 1, bare=bare, filename=name, savefun=savefun)
     path = f'result/{name}'
-    if windows:
-        narrow = {k: a.astype('i4') for k, a in read(path).items() if a.dtype == 'i8'}
-        rewrite(path, lambda content: content.update(narrow))
+    if changed:  # Windows counts with 32 bits, and the optimizer has a name of the user's own
+        arrays = {key: a.astype('i4') if a.dtype == 'i8' else a for key, a in read(path).items()}
+        keys = [re.sub('(model|optimizer):main', r'\1:mlp', key) for key in arrays]
+        numpy.savez(path, **dict(zip(keys, arrays.values())))
     resumed, other = make(), make(TrainFlagMLP)
     if bare:
         resumed, other = other, resumed
+    log = log_of('result')
+    os.remove('result/log')  # it is in the snapshot too
     checkpoint = load('-r', path, resumed)
     assert content(resumed) == content(plain)
     assert (resumed.epoch, checkpoint.seed, checkpoint.model_path) == (1, None, None)
-    assert checkpoint.records == log_of('result')
-    net = 'trainflag' if bare else 'classifier'
-    assert_refused('-r', path, f'{path} was saved with --net {net}; pass --net {net}', other)
+    assert checkpoint.records == log
     load('-m', path, other)
     predictor = snapshots.get_predictor(other.target)
     saved = next(array for key, array in read(path).items() if key.endswith('l1/W'))
@@ -70,72 +71,12 @@ def test_within_an_epoch(iterations, epochs, capsys):
     assert (resumed.epoch, resumed.t) == (len(epochs) - 1, iterations)
 
 
-def test_another_optimizer_is_named():
-    run_trainer('result', 1, optimizer=optimizers.RMSprop)
-    message = '.*snapshot_iter_5 was saved with another optimizer, .*, not with Adam; .*'
-    for path in ('result', 'result/snapshot_iter_5'):
-        assert_refused('-r', path, message)
-
-
-def test_sgd_up_to_chainer_3_keeps_nothing_of_a_parameter():
-    run_trainer('result', 1, optimizer=optimizers.SGD)
-    path = 'result/snapshot_iter_5'
-    counts = [key for key in read(path) if key.endswith(('/W/t', '/b/t'))]
-    assert len(counts) == 6
-    rewrite(path, lambda content: [content.pop(key) for key in counts])
-    sgd = make(optimizer=optimizers.SGD)
-    load('-r', path, sgd)
-    assert (sgd.t, sgd.epoch) == (5, 1)
-    assert {param.update_rule.t for param in sgd.target.params()} == {5}
-
-
-def test_an_optimizer_of_another_name():
-    plain = run_trainer('result', 1)
-    path = 'result/snapshot_iter_5'
-    members = {key.replace(':main/', ':mlp/', 1): array for key, array in read(path).items()}
-    members['updater/iterator:main/epoch'] = members.pop('updater/iterator:mlp/epoch')
-    numpy.savez('renamed.npz', **members)
-    resumed = make()
-    load('-r', 'renamed.npz', resumed)
-    assert content(resumed) == content(plain)
-
-
-def test_its_log_is_in_the_snapshot():
-    run_trainer('elsewhere', 2)
-    os.mkdir('moved')
-    shutil.move('elsewhere/snapshot_iter_10', 'moved')
-    checkpoint = load('-r', 'moved')
-    assert epochs_of(checkpoint) == [0, 1, 2]
-    assert checkpoint.records == log_of('elsewhere')
-
-
-@pytest.mark.parametrize(
-    'text', ['', '{}', '[1]', '[{"epoch": "x", "iteration": 1}]', '[' * 10**5, b'\xff', 5, [['x']]]
-)
-def test_what_is_no_log_in_the_snapshot(text):
-    run_trainer('result', 1)
-    path = 'result/snapshot_iter_5'
-    log = {'extensions/LogReport/_log': numpy.array(text)}
-    rewrite(path, lambda content: content.update(log))
-    assert_refused('-r', path, f'cannot read {path}: .*; use another copy')
-
-
-@pytest.mark.parametrize('iterations', [10, 13])
-def test_the_trainer_of_chainer_2(iterations, capsys):
-    """Its files, on Python 2.7. It never told the optimizer of its epochs."""
-    path = OLD / f'snapshot_iter_{iterations}'
+def test_within_an_epoch_of_chainer_2(capsys):
+    """Written on Python 2.7. Its Trainer never told the optimizer of its epochs."""
     optimizer = make(units=4)
-    checkpoint = load('-r', path, optimizer, units=4)
-    assert (optimizer.epoch, optimizer.t) == (2, iterations)
-    assert epochs_of(checkpoint) == [1, 2]
-    assert capsys.readouterr().out == (WITHIN.format(path, 3) if iterations == 13 else '')
-    (x, t), _ = load_mnist()
-    for i in range(0, 500, 100):
-        optimizer.update(optimizer.target, x[i : i + 100], t[i : i + 100])
-    after = read(OLD / 'one-epoch-more.model')
-    if iterations == 10:
-        for key, param in optimizer.target.namedparams():
-            numpy.testing.assert_allclose(param.array, after[key[1:]], rtol=1e-4, atol=1e-6)
+    assert epochs_of(load('-r', OLD, optimizer, units=4)) == [1, 2]
+    assert (optimizer.epoch, optimizer.t) == (2, 13)
+    assert capsys.readouterr().out == WITHIN.format(OLD, 3)
 
 
 # The log
@@ -155,18 +96,10 @@ def plain():
     return records
 
 
-def write(records):
-    with open('result/log', 'w') as file:
-        json.dump(records, file)
-
-
 def test_the_log_counts_the_epochs_where_plain_chainer_did_not(plain):
     resumed = make()
     assert load('-r', 'result/mlp.state', resumed).records == plain
     assert resumed.epoch == 2
-
-
-def test_a_log_that_is_missing_counts_nothing(plain):
     os.remove('result/log')
     resumed = make()
     assert load('-r', 'result/mlp.state', resumed).records == []
@@ -177,16 +110,11 @@ def test_a_log_that_is_missing_counts_nothing(plain):
 def test_records_newer_than_the_snapshot_are_dropped(plain, counted, capsys):
     """Of a run that was killed between two writes, or that the user wants to repeat."""
     rewrite('result/mlp.state', lambda state: state.update(epoch=numpy.int64(counted)))
-    write([*plain, *({'epoch': epoch, 'iteration': 5 * epoch} for epoch in (3, 4))])
-    assert load('-r', 'result/mlp.state').records == plain
-    assert capsys.readouterr().out == DROPPING.format(2, 5)
-
-
-def test_records_within_an_epoch(plain, capsys):
-    records = [{'epoch': i // 5, 'iteration': i} for i in range(2, 14, 2)]
-    write(records)
-    assert load('-r', 'result/mlp.state').records == records[:-1]
-    assert capsys.readouterr().out == DROPPING.format(1, 6)
+    within = {'epoch': 1, 'iteration': 7}  # not at the end of an epoch
+    newer = [{'epoch': epoch, 'iteration': 5 * epoch} for epoch in (3, 4)]
+    Path('result/log').write_text(json.dumps([within, *plain, *newer]))
+    assert load('-r', 'result/mlp.state').records == [within, *plain]
+    assert capsys.readouterr().out == DROPPING.format(2, 6)
 
 
 def test_what_other_programs_write_in_records_is_kept(plain):
@@ -213,29 +141,36 @@ def test_record_of_an_epoch_is_that_of_log_report(plain):
 
 
 NO_LOGS = [
-    '',
-    'not JSON',
-    '{}',
-    '[1]',
-    '[{"epoch": 1}]',
-    '[{"epoch": -1, "iteration": 1}]',
-    '[{"epoch": NaN, "iteration": 1}]',
-    '[{"epoch": 1, "iteration": 1e300}]',
-    '[' * 10**5,
+    b'',
+    b'{}',
+    b'[1]',
+    b'[{"epoch": 1}]',
+    b'[{"epoch": "x", "iteration": 1}]',
+    b'[{"epoch": -1, "iteration": 1}]',
+    b'[{"epoch": NaN, "iteration": 1}]',
+    b'[{"epoch": 1, "iteration": 1e300}]',
+    b'[' * 10**5,
     b'\x80\x02]q\x00.',
-    None,
 ]
 
 
-@pytest.mark.parametrize('text', NO_LOGS)
-def test_another_file_of_that_name_is_refused(text):
+@pytest.mark.parametrize('log', [*NO_LOGS, 5, [['x']]])
+def test_what_is_no_log_in_a_snapshot(log):
+    run_trainer('result', 1)
+    path = 'result/snapshot_iter_5'
+    rewrite(path, lambda content: content.update({TRAINER_LOG: numpy.array(log)}))
+    assert_refused('-r', path, f'cannot read {path}: .*; use another copy')
+
+
+@pytest.mark.parametrize('log', [*NO_LOGS, None])
+def test_another_file_of_that_name_is_refused(log):
     os.mkdir('result')
     snapshots.save_state('result', train(make()), 1, snapshots.Log([]))
     os.remove('result/log')
-    if text is None:
+    if log is None:
         os.mkdir('result/log')
     else:
-        Path('result/log').write_bytes(text if isinstance(text, bytes) else text.encode())
+        Path('result/log').write_bytes(log)
     for path in ('result', 'result/mlp.state'):
         assert_refused('-r', path, '.*result/log.*; move it elsewhere')
     with pytest.raises(UserError, match='result/log'):
