@@ -8,6 +8,7 @@ and nothing else, and it is strict where CuPy is:
 
 ``counts`` has the copies to the device, the copies back and the waits for the device. Chainer's
 CUDA kernels are written again in NumPy: what CUDA makes of them, and how fast, only a GPU shows.
+``calls`` has each function that was called, the number of its arguments, and its keywords.
 
 Environment variables:
     MOCK_CUPY_GPUS: Number of GPUs. 1 if it is not set.
@@ -25,6 +26,7 @@ import numpy
 
 __version__ = '14.mock'
 
+calls = set()
 counts = {'to device': 0, 'to host': 0, 'wait': 0}
 
 
@@ -100,13 +102,18 @@ class ndarray(numpy.lib.mixins.NDArrayOperatorsMixin):
     def __float__(self):
         return float(self.get())
 
+    def __int__(self):
+        return int(self.get())
+
     def __bool__(self):
         return bool(self.get())
 
     def __getitem__(self, index):
         if isinstance(index, numpy.ndarray):
             index = asarray(index)  # as CuPy does: no mistake, but a copy
-        return ndarray(_host(self)[_host(index)])
+        if isinstance(index, (ndarray, slice)):
+            return ndarray(_host(self)[_host(index)])
+        raise NotImplementedError(f'an index of {type(index)}')
 
 
 def _host(argument):
@@ -124,6 +131,7 @@ def _on_device(name):
     function = operator.attrgetter(name)(numpy)
 
     def call(*args, **kwargs):
+        calls.add((name, len(args), *kwargs))
         out = kwargs.pop('out', None)
         if out is not None:
             function(*map(_host, args), out=_host(out), **kwargs)
