@@ -329,13 +329,22 @@ def ranks_of(process):
 
 
 def wait_for_the_end(pids):
-    """Waits until no process is left, except for those that nobody has waited for yet."""
+    """Waits until no thread is left, except for those that nobody has waited for yet.
+
+    A process may be a zombie while a thread of it still holds the lock of the directory.
+    """
     until = time.monotonic() + 30
-    for pid in pids:
-        stat = Path(f'/proc/{pid}/stat')
-        while stat.exists() and stat.read_text().rpartition(')')[2].split()[0] not in 'ZX':
-            assert time.monotonic() < until, 'a rank is left'
-            time.sleep(0.05)
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < until, 'a rank is left'
+        time.sleep(0.05)
+
+
+def is_alive(pid):
+    try:
+        stats = [path.read_text() for path in Path(f'/proc/{pid}/task').glob('*/stat')]
+    except OSError:  # a thread ended meanwhile
+        return True
+    return any(stat.rpartition(')')[2].split()[0] not in 'ZX' for stat in stats)
 
 
 @with_mpi
