@@ -38,6 +38,7 @@ def fresh_directory(tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(constants.ROOT, str(tiny))
     monkeypatch.setenv('PYTHONPATH', str(CLONE))
+    monkeypatch.delenv('PYTHONUNBUFFERED', raising=False)
 
 
 @pytest.fixture(scope='session')

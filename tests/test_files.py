@@ -98,6 +98,13 @@ def test_leftovers_of_a_killed_run_are_removed_and_links_are_not_followed():
     assert leftovers('result') == kept
 
 
+def test_the_log_is_replaced_before_the_state(monkeypatch):
+    replaced, replace = [], os.replace
+    monkeypatch.setattr(os, 'replace', lambda a, b: [replaced.append(b), replace(a, b)])
+    train('-e', 1)
+    assert [os.path.basename(path) for path in replaced][-2:] == ['log', 'mlp.state']
+
+
 @pytest.mark.skipif(shutil.which('strace') is None, reason='strace is not installed')
 def test_new_content_is_on_the_disk_before_it_replaces_the_old():
     os.mkdir('out')

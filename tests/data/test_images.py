@@ -203,8 +203,8 @@ def turned():
     return render(5).transpose(Image.Transpose.ROTATE_90), 'jpg', {'exif': exif}
 
 
-def gray(scale, dtype):
-    return Image.fromarray(numpy.asarray(render(5).convert('L')).astype(dtype) * dtype(scale))
+def gray(scale, dtype, low=0):
+    return Image.fromarray(numpy.asarray(render(5).convert('L')) * dtype(scale) + dtype(low))
 
 
 CLEAR, BLACK, WHITE = (0, 0, 0, 0), (0, 0, 0, 255), (255, 255, 255, 255)
@@ -213,6 +213,7 @@ GUISES = {
     'one brightness': lambda: (render(5, paper=(0, 128, 0), ink=(251, 0, 0)), 'png', {}),
     'palette': lambda: (render(5).quantize(8), 'gif', {}),
     '16 bits': lambda: (gray(257, numpy.uint16), 'png', {}),
+    '16 bits, light': lambda: (gray(30, numpy.uint16, 9999), 'png', {}),
     'floats': lambda: (gray(1 / 255, numpy.float32), 'tiff', {}),
     'CMYK': lambda: (render(5).convert('CMYK'), 'jpg', {}),
     'transparent, dark': lambda: (render(5, paper=CLEAR, ink=BLACK, mode='RGBA'), 'png', {}),

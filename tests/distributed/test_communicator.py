@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from chainer_mnist.distributed import watchdog
+
 import numpy
 import pytest
 
@@ -420,3 +422,13 @@ def test_a_rank_that_fails_ends_the_job(rank, where, error, printed, monkeypatch
     assert time.monotonic() - start < 30
     assert done.returncode != 0
     assert done.stderr.count(printed) == 1
+
+
+def test_only_the_time_in_a_collective_counts(monkeypatch):
+    printed = []
+    monkeypatch.setattr(watchdog, 'TIMEOUT', 1)
+    monkeypatch.setattr(watchdog, 'print_error', lambda line: sys.exit(printed.append(line)))
+    with watchdog.Watchdog():  # the end of the block ends the collective
+        pass
+    time.sleep(4)
+    assert printed == []
