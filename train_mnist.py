@@ -43,28 +43,28 @@ TEST_BATCHSIZE = 1000  # images in each step of the evaluation; it changes nothi
 def make_parser(script: str = __file__) -> ArgumentParser:
     """Makes the parser of the command line."""
     parser = ArgumentParser(script, __doc__)
-    add = parser.add_argument
     # fmt: off
-    add('--initmodel', '-m', metavar='FILE', type=path, help='start from the weights in FILE')
+    add = parser.add_argument_group('training').add_argument
     add('--batchsize', '-b', metavar='N', type=int_range(1), default=100,
         help='images in each mini-batch (default: %(default)s)')
     add('--epoch', '-e', metavar='N', type=int_range(0, constants.MAX_EPOCHS), default=20,
         help='sweeps over the training set in this run (default: %(default)s)')
-    add('--gpu', '-g', metavar='ID', type=int_range(), default=-1,
-        help='GPU to use; a negative value means the CPU (default: %(default)s)')
-    add('--out', '-o', metavar='DIR', type=path, default='result',
-        help='where to write (default: %(default)s)')
-    add('--resume', '-r', metavar='FILE', type=path, help='resume training from FILE')
     add('--unit', '-u', metavar='N', type=int_range(1, constants.MAX_UNITS), default=50,
         help='units in each hidden layer (default: %(default)s)')
     add('--net', '-n', choices=('classifier', 'trainflag'), default='classifier',
         help='predictor in L.Classifier, or training-flag framework (default: %(default)s)')
     add('--seed', '-s', metavar='N', type=int_range(0, constants.MAX_SEED),
         help='seed of the weights and of the order of the images (default: random and printed)')
-    add('--noplot', action='store_true', help='write no pictures')
+    add = parser.add_argument_group('devices').add_argument
+    add('--gpu', '-g', metavar='ID', type=int_range(), default=-1, help='GPU (default: -1, CPU)')
     add('--communicator', '-c', metavar='NAME', choices=COMMUNICATORS,
         help="ChainerMN's communicator, under mpiexec: naive for CPUs, or flat, non_cuda_aware or "
         'pure_nccl for GPUs; -b is then for each process (default: none)')
+    add = parser.add_argument_group('files').add_argument
+    add('--initmodel', '-m', metavar='FILE', type=path, help='start from the weights in FILE')
+    add('--resume', '-r', metavar='FILE', type=path, help='resume training from FILE')
+    add('--out', '-o', metavar='DIR', type=path, default='result', help='folder (default: result)')
+    add('--noplot', action='store_true', help='write no pictures')
     return parser
 
 
