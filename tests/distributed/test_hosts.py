@@ -96,7 +96,8 @@ def test_a_signal_to_a_rank_of_the_other_host_ends_the_job(signum, two):
     process, ranks = start_and_train(two, 4)
     os.kill(ranks[1][-1], signum)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == (143 if signum == signal.SIGTERM else 255)
+    # Which of the two statuses mpiexec gives to a killed rank is a matter of timing.
+    assert process.returncode in ({143} if signum == signal.SIGTERM else {9, 255})
     assert errors.count('interrupted') == (signum == signal.SIGTERM)
     wait_for_the_end(ranks[0] + ranks[1])
     train('-r', 'result/mlp.state', '-e', 1)
