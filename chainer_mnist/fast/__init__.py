@@ -13,9 +13,9 @@ import threadpoolctl
 
 __all__ = ['Adam', 'fast_training']
 
-# Below so many units, two threads gain less than 5 % where both cores are free, and lose a lot
+# Below so many units, two threads gain less than 15 % where both cores are free, and lose a lot
 # where they are not.
-MIN_UNITS_FOR_THREADS = 100
+MIN_UNITS_FOR_THREADS = 500
 
 # Whoever sets one of these variables knows better.
 THREAD_VARIABLES = [f'{name}_NUM_THREADS' for name in ('BLIS', 'MKL', 'OMP', 'OPENBLAS')]
