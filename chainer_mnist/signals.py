@@ -42,7 +42,7 @@ def setup_signals() -> None:
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
-    sys.exit(128 + signum)  # what is being written is cleaned up on the way
+    os._exit(128 + signum)  # an exception can get lost, as in a destructor
 
 
 def _handled_signals() -> list[int]:
