@@ -7,7 +7,7 @@ python benchmarks/throughput.py --processes 2     several processes, beside PyTo
 python benchmarks/throughput.py --against FOLDER  beside the script of another clone
 
 Every contestant is a command that prints the throughput of each epoch, of which the first does not
-count. They take turns, so that a slow phase of the machine meets all of them. Below 100 units they
+count. They take turns, so that a slow phase of the machine meets all of them. Below 500 units they
 have one thread, as this script chooses by itself, or else one for each core.
 """
 
@@ -109,7 +109,7 @@ def measure(args: argparse.Namespace, units: int) -> dict[str, list[dict[str, fl
     results: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
     for _ in range(args.rounds):
         for name, command in commands.items():
-            threads: int | None = 1 if units < 100 or args.processes else os.cpu_count()
+            threads: int | None = 1 if units < 500 or args.processes else os.cpu_count()
             own = name.startswith(SCRIPT) and not args.processes
             results[name].append(run(command, units, epochs, None if own else threads))
 

@@ -73,7 +73,9 @@ def path(text: str) -> str:
 
 def int_range(low: float = -math.inf, high: float = math.inf) -> Callable[[str], int]:
     """Makes the argparse type of an integer between two bounds, both included."""
-    bounds = f' from {low} to {high}' if high < math.inf else f' >= {low}'
+    bounds = f' >= {low}' if low > -math.inf else ''
+    if high < math.inf:
+        bounds = f' from {low} to {high}'
 
     def parse(text: str) -> int:
         try:
@@ -82,9 +84,7 @@ def int_range(low: float = -math.inf, high: float = math.inf) -> Callable[[str],
                 return number
         except ValueError:
             pass
-        raise argparse.ArgumentTypeError(
-            f'{text!r} must be an integer{"" if low == -math.inf else bounds}'
-        )
+        raise argparse.ArgumentTypeError(f'{text!r} must be an integer{bounds}')
 
     return parse
 

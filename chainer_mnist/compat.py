@@ -45,7 +45,6 @@ def apply_patches() -> None:
             'int': [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
             'float': [numpy.float16, numpy.float32, numpy.float64],
         }
-
     if 'float' not in vars(numpy):
         numpy.float = float  # type: ignore[attr-defined]
     if not hasattr(numpy, 'fix'):

@@ -85,9 +85,10 @@ def one_line_errors(prog: str, memory_hint: str) -> Callable[[Callable], Callabl
             except MemoryError:
                 message = f'not enough memory; {memory_hint}'
             except OSError as error:  # by printing: other places have their own messages
-                redirect_to_devnull(sys.stdout)
-                what = f'cannot write to standard output: {error.strerror}'
-                message = f'{what}; redirect it elsewhere'
+                if error.filename is None:
+                    redirect_to_devnull(sys.stdout)
+                where = error.filename or 'standard output'
+                message = f'cannot write to {where}: {error.strerror}; redirect it elsewhere'
             print_error(f'{prog}: error: {message}')
             return 1
 

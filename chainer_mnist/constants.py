@@ -8,8 +8,7 @@ STATE = 'mlp.state'
 
 # The environment variable that names the folder of another data set.
 ROOT = 'CHAINER_DATASET_ROOT'
-# Where MNIST is in a clone.
-DATA = os.path.abspath(os.path.join(__file__, '..', '..', 'data'))
+DATA = os.path.abspath(os.path.join(__file__, '..', '..', 'data'))  # where MNIST is in a clone
 
 # More is nonsense or an attack.
 MAX_SEED = 2**32 - 1  # NumPy takes 32 bits

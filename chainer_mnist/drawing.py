@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chainer_mnist.console import UserError
-from chainer_mnist.data import prepare_image
+from chainer_mnist.data import read_image
 
 import numpy
 
@@ -64,7 +64,7 @@ def draw_digits(predict: Callable[[numpy.ndarray], numpy.ndarray]) -> None:
 def _classify(pixels: numpy.ndarray, predict: Callable) -> tuple[numpy.ndarray, str]:
     """Returns the probabilities, or zeros if this is not one digit, and a line about them."""
     try:
-        [p] = predict(prepare_image(pixels[:, :, numpy.newaxis], 'the drawing')[numpy.newaxis])
+        [p] = predict(read_image('the drawing', pixels[:, :, numpy.newaxis])[numpy.newaxis])
         return p, f'{p.argmax()} (probability {p.max():.2f})'
     except UserError as error:
         return numpy.zeros(10), str(error).partition(';')[0]

@@ -88,14 +88,13 @@ def write_atomically(contents: dict[str, bytes]) -> None:
 
 def _replace(source: str, path: str) -> None:
     """Replaces a file. Windows refuses while another program has it open: tries for two seconds."""
-    for pause in (0.01 * 2**i for i in range(8)):
+    for i in range(9):
         try:
             return os.replace(source, path)
         except PermissionError:
-            if sys.platform != 'win32':
+            if sys.platform != 'win32' or i == 8:
                 raise
-        time.sleep(pause)
-    os.replace(source, path)
+        time.sleep(0.01 * 2**i)
 
 
 def _flush_directory(directory: str) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator, Set
-from typing import Any
 
 from chainer_mnist.console import UserError
 
@@ -91,8 +90,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> numpy.ndarray | No
     shape, is_fortran, dtype = numpy.lib.format.read_array_header_1_0(header)
     if dtype.hasobject:
         return None
-    order: Any = 'F' if is_fortran else 'C'
-    return numpy.ndarray(shape, dtype, content, header.tell(), order=order)
+    return numpy.ndarray(shape, dtype, content, header.tell(), order='F' if is_fortran else 'C')
 
 
 def _not_npz(path: str) -> UserError:

@@ -93,9 +93,9 @@ def save_curves(out: str, records: list[dict]) -> None:
 
 
 def series(records: list[dict], key: str) -> list[tuple[float, float]]:
-    """Returns epochs and values. LogReport may leave a value out."""
+    """Returns the epochs and the values that are finite numbers. LogReport may leave one out."""
     points = [(record['epoch'], record.get(key)) for record in records]
-    return [(epoch, value) for epoch, value in points if isinstance(value, (int, float))]
+    return [(e, v) for e, v in points if isinstance(v, (int, float)) and abs(v) < 1e300]
 
 
 @_hint_on_failure()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import dataclasses
 import math
 import operator
 import os
 import shlex
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -91,25 +93,24 @@ def init_or_resume(
     return int(state['seed']), checkpoint.records
 
 
+@dataclasses.dataclass
 class TrainingSession:
     """The epochs of a run: progress, log and snapshots. Only rank 0 writes files.
 
     Methods raise ``UserError`` if a file cannot be written.
     """
 
-    def __init__(
-        self,
-        args: argparse.Namespace,
-        optimizer: chainer.Optimizer,
-        seed: int,
-        records: list[dict],
-        comm: SingleProcess,
-    ) -> None:
-        self.epochs = range(optimizer.epoch + 1, optimizer.epoch + args.epoch + 1)
-        self._args, self._optimizer, self._comm = args, optimizer, comm
-        self._seed, self._log = seed, snapshots.Log(records)
-        self._is_main = comm.rank == 0
-        self._interrupt = GracefulInterrupt(comm.sync_signal)
+    args: argparse.Namespace
+    optimizer: chainer.Optimizer
+    seed: int
+    records: list[dict]
+    comm: SingleProcess
+
+    def __post_init__(self) -> None:
+        self.epochs = range(self.optimizer.epoch + 1, self.optimizer.epoch + self.args.epoch + 1)
+        self._log = snapshots.Log(self.records)
+        self._is_main = self.comm.rank == 0
+        self._interrupt = GracefulInterrupt(self.comm.sync_signal)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -121,10 +122,10 @@ class TrainingSession:
         self._begin = time.perf_counter() - snapshots.elapsed_time(self._log.records)
         with contextlib.ExitStack() as stack:
             if self._is_main:
-                stack.enter_context(files.lock(self._args.out))
-                snapshots.read_log(self._args.out)  # another program's file of that name stays
+                stack.enter_context(files.lock(self.args.out))
+                snapshots.read_log(self.args.out)  # another program's file of that name stays
             stack.enter_context(self._interrupt)
-            stack.enter_context(fast_training(self._args.unit))
+            stack.enter_context(fast_training(self.args.unit))
             yield
 
     def save_graph(self, x: Any, t: Any) -> None:
@@ -132,9 +133,9 @@ class TrainingSession:
 
         A copy of the model computes it, so that no statistics in the model change.
         """
-        loss = copy.deepcopy(self._optimizer.target)(x, t)
+        loss = copy.deepcopy(self.optimizer.target)(x, t)
         if self._is_main:
-            plots.save_graph(self._args.out, loss, x=x, t=t)
+            plots.save_graph(self.args.out, loss, x=x, t=t)
         print_line('graph generated')
 
     def minibatches(self, perm: Any) -> Iterator[Any]:
@@ -142,13 +143,13 @@ class TrainingSession:
 
         Shows the progress, and ends the block if a signal has been received.
         """
-        size = self._args.batchsize * self._comm.size
-        epoch = f'epoch {self._optimizer.epoch + 1}/{self.epochs[-1]}'
+        size = self.args.batchsize * self.comm.size
+        epoch = f'epoch {self.optimizer.epoch + 1}/{self.epochs[-1]}'
         with progress_bar(epoch, len(perm)) as bar:
-            for batch in self._comm.minibatches(perm, self._args.batchsize):
+            for batch in self.comm.minibatches(perm, self.args.batchsize):
                 yield batch
                 if bar.update(min(size, bar.total - bar.n)):  # ten times a second at most
-                    loss = float(self._optimizer.target.loss.array)
+                    loss = float(self.optimizer.target.loss.array)
                     bar.set_postfix_str(f'loss={loss:.4f}', refresh=False)
                 self._interrupt.check()
 
@@ -157,15 +158,15 @@ class TrainingSession:
 
         Raises ``UserError`` if training has diverged, before a good snapshot is replaced.
         """
-        epoch = self._optimizer.epoch + 1
+        epoch = self.optimizer.epoch + 1
         if not math.isfinite(train[0] + test[0]):
             fix = 'start from other weights (-m) or another seed (-s)'
             if epoch > 1:
                 fix = 'resume from the last good snapshot (-r) with another seed (-s)'
             raise UserError(f'training diverged: the loss is not finite in epoch {epoch}; {fix}')
-        self._optimizer.new_epoch()
+        self.optimizer.new_epoch()
         elapsed = time.perf_counter() - self._begin
-        self._log.append(snapshots.make_record(train, test, epoch, self._optimizer.t, elapsed))
+        self._log.append(snapshots.make_record(train, test, epoch, self.optimizer.t, elapsed))
         if epoch < self.epochs[-1]:
             self.save_model()
             self.save_optimizer()
@@ -173,38 +174,39 @@ class TrainingSession:
     def save_model(self) -> None:
         """Writes the weights, as a classifier's and as a predictor's."""
         if self._is_main:
-            snapshots.save_model(self._args.out, self._optimizer.target)
+            snapshots.save_model(self.args.out, self.optimizer.target)
 
     def save_optimizer(self) -> None:
         """Writes the log and the training state."""
         if self._is_main:
-            snapshots.save_state(self._args.out, self._optimizer, self._seed, self._log)
+            snapshots.save_state(self.args.out, self.optimizer, self.seed, self._log)
 
     def finish(self, parser: ArgumentParser) -> int:
         """Draws, prints the command that resumes after a signal, and returns the exit status."""
         signum = self._interrupt.signum
-        if self._is_main and not signum:
-            accuracies = plots.series(self._log.records, 'validation/main/accuracy')
-            for epoch, accuracy in sorted(accuracies, key=operator.itemgetter(1))[-1:]:
-                model = os.path.join(self._args.out, snapshots.PREDICTOR)
-                use = shell_join(['python', 'predict.py', '-m', model])
-                print_hint(f'best test accuracy: {accuracy:.4f} in epoch {epoch}; next: {use}')
-        if self._is_main and not self._args.noplot:
-            plots.save_curves(self._args.out, self._log.records)
-            plots.draw_graph(self._args.out)
+        accuracies = plots.series(self._log.records, 'validation/main/accuracy')
+        if self._is_main and not signum and accuracies:
+            epoch, accuracy = max(accuracies, key=operator.itemgetter(1))  # as in the picture
+            script = os.path.join(os.path.dirname(sys.argv[0]), 'predict.py')
+            model = os.path.join(self.args.out, snapshots.PREDICTOR)
+            use = shell_join([python_executable(), script, '-m', model])
+            print_hint(f'best test accuracy: {accuracy:.4f} in epoch {epoch}; next: {use}')
+        if self._is_main and not self.args.noplot:
+            plots.save_curves(self.args.out, self._log.records)
+            plots.draw_graph(self.args.out)
         if self._is_main and signum:
             print_stderr(f'{parser.prog}: interrupted; resume with: {self._resume_command(parser)}')
-        self._comm.finalize()
+        self.comm.finalize()
         return 128 + signum if signum else 0
 
     def _resume_command(self, parser: ArgumentParser) -> str:
-        changes: dict[str, Any] = {'epoch': self._args.epoch, 'seed': self._seed}
-        if self._optimizer.epoch >= self.epochs[0]:  # a state has been written
-            state = os.path.join(self._args.out, snapshots.STATE)
-            left = self.epochs[-1] - self._optimizer.epoch
+        changes: dict[str, Any] = {'epoch': self.args.epoch, 'seed': self.seed}
+        if self.optimizer.epoch >= self.epochs[0]:  # a state has been written
+            state = os.path.join(self.args.out, snapshots.STATE)
+            left = self.epochs[-1] - self.optimizer.epoch
             changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
-        mpiexec = ['mpiexec', '-n', str(self._comm.size)] if self._args.communicator else []
-        command = parser.command([*mpiexec, python_executable()], self._args, **changes)
+        mpiexec = ['mpiexec', '-n', str(self.comm.size)] if self.args.communicator else []
+        command = parser.command([*mpiexec, python_executable()], self.args, **changes)
         root = os.environ.get(ROOT)
         return f'{ROOT}={shlex.quote(root)} {command}' if root and os.name != 'nt' else command
 

@@ -23,9 +23,10 @@ TRIM_FRACTION = 0.005  # part of the ink that may be beyond an edge of the digit
 MIN_STROKE, STROKE = 1.5, 2.0  # pixels of an MNIST image; a thinner stroke is made this wide
 
 
-def read_image(path: str) -> numpy.ndarray:
+def read_image(path: str, pixels: numpy.ndarray | None = None) -> numpy.ndarray:
     """Reads an image file of a digit, and does with it what MNIST's makers did with theirs.
 
+    A picture that is no file is given as pixels, (height, width, channels), and ``path`` names it.
     Digit and paper may have any two colors. The digit is scaled to fit a box of 20 x 20 pixels,
     which is placed in 28 x 28 pixels so that the digit's center of mass is at the center. Returns
     float32 from 0 (paper) to 1 (ink), of shape (784,).
@@ -35,21 +36,13 @@ def read_image(path: str) -> numpy.ndarray:
 
     Raises ``UserError`` if the file cannot be read or does not show exactly one digit.
     """
-    return prepare_image(_open(path), path)
-
-
-def prepare_image(pixels: numpy.ndarray, name: str) -> numpy.ndarray:
-    """Does with pixels, of shape (height, width, channels), what ``read_image`` does with a file.
-
-    Raises ``UserError``, which calls the picture by its name.
-    """
     with numpy.errstate(all='ignore'):
         try:
-            digit = _find_digit(pixels)
+            digit = _find_digit(_open(path) if pixels is None else pixels)
         except LookupError:
-            raise UserError(f'{name} shows several digits; crop it to one') from None
+            raise UserError(f'{path} shows several digits; crop it to one') from None
         if digit is None:
-            raise UserError(f'{name} shows no digit; give an image of one digit on plain paper')
+            raise UserError(f'{path} shows no digit; give an image of one digit on plain paper')
         return _center(_scale(digit)).ravel()
 
 

@@ -33,10 +33,10 @@ class Adam(optimizers.Adam):
     """Chainer's Adam with less to do for each parameter.
 
     The operations and their order are Chainer's, and so are the bits of the result and the
-    snapshot. Whatever is not plain goes through Chainer: derived classes, hooks, disabled or other
-    rules, hyperparameters of a single parameter, loss scaling, a parameter without a gradient, the
-    first update, arrays of other kinds, methods that somebody has replaced. That is looked up at
-    each update, so that it can change at any time.
+    snapshot. Whatever is not plain goes through Chainer's ``update``: derived classes, hooks, other
+    or disabled rules, hyperparameters of a single parameter, loss scaling, a parameter without a
+    gradient, the first update, arrays of other kinds, methods that somebody has replaced. That is
+    looked up at each update, so that it can change at any time.
     """
 
     def create_update_rule(self) -> AdamRule:

@@ -78,6 +78,8 @@ def _linear(function: LinearFunction, x: ndarray, *params: ndarray) -> Results:
 def _linear_backward(function: LinearFunction, y: None, gy: ndarray) -> Gradients:
     inputs = function.inputs
     x, W = inputs[0]._data, inputs[1]._data  # noqa: N806
+    if not is_float32(x, W) or x.shape != (len(gy), W.shape[1]):
+        return None
     grads = []
     if inputs[0]._requires_grad:
         grads.append((inputs[0], gy.dot(W)))
@@ -96,6 +98,8 @@ def _relu(function: ReLU, x: ndarray, *more: ndarray) -> Results:
 
 
 def _relu_backward(function: ReLU, y: ndarray, gy: ndarray) -> Gradients:
+    if not is_float32(y) or y.ndim != 2 or y.shape != gy.shape:
+        return None
     return [(function.inputs[0], relu_backward(y, gy))]
 
 
@@ -119,8 +123,10 @@ def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> R
 
 def _softmax_cross_entropy_backward(function: Any, y: None, gy: ndarray) -> Gradients:
     x, t = [node._data for node in function.inputs]
-    if not are_in_range(x, t):  # any more: Numba would write beyond the array
+    if not _are_scores_and_labels(x, t) or not is_float32(function.y) or function.ignore_label >= 0:
         return None
+    if function.class_weight is not None or not are_in_range(x, t):
+        return None  # Numba would write beyond the array
     gx = softmax_backward(function.y, t)
     gx *= gy * function._coeff
     return [(function.inputs[0], gx)]

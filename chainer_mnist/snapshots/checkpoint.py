@@ -13,13 +13,7 @@ from chainer_mnist.console import UserError, print_line
 from chainer_mnist.constants import CLASSIFIER, PREDICTOR
 from chainer_mnist.npz import reading_errors
 from chainer_mnist.snapshots.log import LOG, MAX_SIZE, Record, parse_log
-from chainer_mnist.snapshots.snapshot import (
-    Arrays,
-    MismatchError,
-    Snapshot,
-    load_state_dict,
-    named_arrays,
-)
+from chainer_mnist.snapshots.snapshot import Arrays, MismatchError, Snapshot, load_state_dict
 
 import chainer
 import numpy
@@ -122,7 +116,7 @@ def load_predictor(
     def read(path: str) -> tuple[str, chainer.Chain]:
         predictor = make_predictor(units or DEFAULT_UNITS)
         snapshot = Snapshot(path, predictor)
-        found = None if units else snapshot.infer_units(named_arrays(predictor), DEFAULT_UNITS)
+        found = None if units else snapshot.infer_units(predictor, DEFAULT_UNITS)
         if found:
             predictor = make_predictor(found)
         weights = snapshot.read_weights(predictor, units)

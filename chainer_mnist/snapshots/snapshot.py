@@ -104,11 +104,10 @@ class Snapshot:
 
         ``units`` is what the model was made with, ``None`` for no advice to change it.
         """
-        expected = named_arrays(model)
-        found = units and self.infer_units(expected, units)
+        found = units and self.infer_units(model, units)
         if found:
             raise MismatchError(f'{self.path} was saved with {found} units; pass -u {found}')
-        return self._read(expected)
+        return self._read(named_arrays(model))
 
     def read_optimizer(self, optimizer: chainer.Optimizer, weights: Arrays) -> Arrays:
         """Returns what Chainer saves of an optimizer of a model with these weights, and a seed."""
@@ -137,9 +136,9 @@ class Snapshot:
             raise MismatchError(f'{self.path} was saved with {what}; use it in train_mnist.py')
         return {**state, **self._read(expected)}
 
-    def infer_units(self, expected: Expected, units: int) -> int | None:
+    def infer_units(self, model: chainer.Chain, units: int) -> int | None:
         """Returns the number of units that explains all differences from a model of others."""
-        candidates = set()
+        candidates, expected = set(), named_arrays(model)
         for key in expected.keys() & self.arrays.keys():
             array, like = self.arrays[key], expected[key]
             shape = array.shape if like is None else like.shape

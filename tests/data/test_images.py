@@ -7,7 +7,7 @@ import pathlib
 import warnings
 
 from chainer_mnist.console import UserError
-from chainer_mnist.data import prepare_image, read_image
+from chainer_mnist.data import read_image
 
 import matplotlib
 import numpy
@@ -293,4 +293,4 @@ def test_noise_and_black_are_read_or_refused_with_one_line():
         pixels = (random.rand(side, side, 1) * top).astype('f')
         pixels[random.rand(side, side) < random.rand()] = 0
         with contextlib.suppress(UserError):
-            assert prepare_image(pixels, 'it').shape == (784,)
+            assert read_image('it', pixels).shape == (784,)

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from chainer_mnist import snapshots
+from chainer_mnist import plots, snapshots
 from chainer_mnist.console import UserError
 
 import numpy
@@ -126,6 +126,8 @@ def test_what_other_programs_write_in_records_is_kept(plain):
         json.dump(plain, file)
     records = load('-r', 'result/mlp.state').records
     assert records == plain
+    assert plots.series(records, 'main/loss') == [(1, plain[1]['main/loss'])]
+    assert [epoch for epoch, _ in plots.series(records, 'validation/main/loss')] == [0, 2]
     assert snapshots.elapsed_time(records) == plain[2]['elapsed_time']
     assert snapshots.elapsed_time([]) == 0
 
