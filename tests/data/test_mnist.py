@@ -281,6 +281,7 @@ def claim(*shape):
         (claim(10**6), 'truncated'),
         (b'\0\0\x0d\1\0\0\0\1\0\0\0\0', 'not an idx file'),
     ],
+    ids=range(6),
 )
 def test_decompression_bombs_take_no_memory(content, what, root, raw):
     write(root, raw, *IDX)

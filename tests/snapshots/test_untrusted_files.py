@@ -86,7 +86,7 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize(('data', 'what', 'fix'), NAMED)
+@pytest.mark.parametrize(('data', 'what', 'fix'), NAMED, ids=range(len(NAMED)))
 def test_files_of_other_kinds_are_named(data, what, fix):
     Path('mlp.model').write_bytes(data)
     for flag in ('-m', '-r'):
