@@ -32,9 +32,8 @@ class RunningMean:
     """Mean loss and mean accuracy over the images so far, summed up on the device of ``xp``."""
 
     def __init__(self, xp: Any) -> None:
-        self._sum_loss = xp.zeros((), 'd')
-        self._sum_accuracy = xp.zeros((), 'd')
-        self.images = 0
+        self._xp = xp
+        self._means: list[tuple[Any, Any, int]] = []
 
     def update(self, loss: Any, accuracy: Any, images: int) -> None:
         """Adds the means over a mini-batch of ``images`` images. An empty one changes nothing.
@@ -42,13 +41,17 @@ class RunningMean:
         They are variables of shape (). Without an accuracy, its mean is NaN.
         """
         if images:
-            self._sum_loss += loss.array * images
-            self._sum_accuracy += numpy.nan if accuracy is None else accuracy.array * images
-            self.images += images
+            array = numpy.nan if accuracy is None else accuracy.array
+            self._means.append((loss.array, array, images))
 
     def compute(self, comm: SingleProcess = SINGLE_PROCESS) -> tuple[float, float]:
         """Waits for the device and returns loss and accuracy over all ranks, which all call it."""
-        sums = numpy.array([float(self._sum_loss), float(self._sum_accuracy), self.images])
+        sum_loss, sum_accuracy, images = self._xp.zeros((), 'd'), self._xp.zeros((), 'd'), 0
+        for loss, accuracy, n in self._means:
+            sum_loss += loss * n
+            sum_accuracy += accuracy * n
+            images += n
+        sums = numpy.array([float(sum_loss), float(sum_accuracy), images])
         loss, accuracy, images = comm.allreduce(sums)
         return float(loss / images), float(accuracy / images)
 

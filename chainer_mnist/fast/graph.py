@@ -85,8 +85,13 @@ def apply(self: FunctionNode, inputs: tuple[Any, ...]) -> tuple[Variable, ...]:
 
 
 def _make_variable(array: ndarray, requires_grad: bool) -> Variable:
-    """Makes a variable without the checks of Chainer's."""
-    return Variable._init_unchecked(array, requires_grad=requires_grad, is_chainerx_array=False)
+    """Makes a variable with the attributes that Chainer's has, without its checks."""
+    y, node = Variable.__new__(Variable), VariableNode.__new__(VariableNode)
+    y._requires_grad = node._requires_grad = requires_grad
+    y._loss_scale = y._grad_var = y._device = y._layout = y._grad = node._layout = node.name = None
+    y._grad_valid, y._data, y._node = True, [array], node
+    node._variable, node.dtype, node.shape = weakref.ref(y), array.dtype, array.shape
+    return y
 
 
 def backward(self: Variable, *args: Any, **kwargs: Any) -> None:

@@ -25,7 +25,6 @@ from numpy import ndarray
 BLOCK_SIZE = 40960  # elements that Adam updates at a time: five arrays of them stay in the cache
 FLOAT32, INT32, ZERO = numpy.dtype('f'), numpy.dtype('i'), numpy.zeros((), 'f')
 
-A = ndarray
 Results = Optional[tuple[ndarray]]
 Gradients = Optional[list[tuple[VariableNode, ndarray]]]
 
@@ -107,8 +106,8 @@ def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> R
     if not _are_scores_and_labels(*arrays) or not are_in_range(*arrays):
         return None
     x, t = arrays
-    top = numpy.maximum.reduce(x, 1, keepdims=True)
-    y = numpy.exp(x - top)
+    y, top = subtract_max(x)
+    numpy.exp(y, out=y)
     s = numpy.add.reduce(y, 1, keepdims=True)
     numpy.log(s, out=s)
     y, log_p = log_softmax(x, top, s, t)
@@ -136,7 +135,7 @@ def _accuracy(function: Accuracy, *arrays: ndarray) -> Results:
     if not _are_scores_and_labels(*arrays):
         return None
     y, t = arrays
-    return (numpy.array(numpy.count_nonzero(y.argmax(1) == t) / len(t), 'f'),)
+    return (numpy.array(count_right(y, t) / len(t), 'f'),)
 
 
 def _are_scores_and_labels(*arrays: ndarray) -> bool:
@@ -180,6 +179,21 @@ def are_in_range(x: ndarray, t: ndarray) -> bool:
     return t.view(numpy.uint32).max() < x.shape[1]
 
 
+def subtract_max(x: ndarray) -> tuple[ndarray, ndarray]:
+    """Subtracts from each row its largest element. Returns the column of these, too."""
+    top = numpy.maximum.reduce(x, 1, keepdims=True)
+    return x - top, top
+
+
+def numba_subtract_max(x: ndarray) -> tuple[ndarray, ndarray]:
+    """Does the same, except that it may pass over NaN."""
+    top = x[:, :1].copy()
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            top[i, 0] = max(top[i, 0], x[i, j])
+    return x - top, top
+
+
 def log_softmax(x: ndarray, top: ndarray, s: ndarray, t: ndarray) -> tuple[ndarray, ndarray]:
     """Subtracts two columns, and picks the element at the label of each row."""
     s += top
@@ -194,16 +208,23 @@ def softmax_backward(y: ndarray, t: ndarray) -> ndarray:
     return gx
 
 
-def numpy_adam(*arrays: ndarray) -> None:
-    """Updates a parameter in place: gradient, parameter, m and v of shape (N,), and numbers.
+def count_right(y: ndarray, t: ndarray) -> int:
+    """Counts the rows whose largest element is at the label."""
+    return (y.argmax(1) == t).sum()
 
-    The numbers are arrays of shape (): the step size, 1 - beta1, 1 - beta2 and eps.
+
+def numpy_adam(*arrays: ndarray) -> None:
+    """Updates a parameter in place: gradient, parameter, m and v of shape (N,).
+
+    The fifth array holds the step size, 1 - beta1, 1 - beta2 and eps.
     """
-    g, p, m, v, step_size, rate1, rate2, eps = arrays
+    g, p, m, v, constants = arrays
     if p.size > BLOCK_SIZE:
         for i in range(0, p.size, BLOCK_SIZE):
-            numpy_adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], *arrays[4:])
+            numpy_adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], constants)
         return
+    # NumPy takes arrays of shape () faster than numbers.
+    step_size, rate1, rate2, eps = [constants[i, ...] for i in range(4)]
     # m += rate1 * (g - m)
     s = g - m
     s *= rate1
@@ -221,25 +242,26 @@ def numpy_adam(*arrays: ndarray) -> None:
     p -= s
 
 
-def numba_adam(g: A, p: A, m: A, v: A, step_size: A, rate1: A, rate2: A, eps: A) -> bool:
+def numba_adam(g: ndarray, p: ndarray, m: ndarray, v: ndarray, constants: ndarray) -> bool:
     """Does the same in a single pass, unless the square of a gradient can overflow: then, true."""
     is_small = True
     for i in range(g.size):
         is_small &= abs(g[i]) < numpy.float32(1e18)
     if not is_small:
         return True
+    step_size, rate1, rate2, eps = constants[0], constants[1], constants[2], constants[3]
     for i in range(p.size):
-        m[i] += rate1[()] * (g[i] - m[i])
-        v[i] += rate2[()] * (g[i] * g[i] - v[i])
-        p[i] -= step_size[()] / (numpy.sqrt(v[i]) + eps[()]) * m[i]
+        m[i] += rate1 * (g[i] - m[i])
+        v[i] += rate2 * (g[i] * g[i] - v[i])
+        p[i] -= step_size / (numpy.sqrt(v[i]) + eps) * m[i]
     return False
 
 
 adam = numpy_adam
 
 # Where there is a numba_NAME, Numba compiles that in place of NAME.
-KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'log_softmax']
-KERNELS += ['softmax_backward', 'adam']
+KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'subtract_max', 'log_softmax']
+KERNELS += ['softmax_backward', 'count_right', 'adam']
 
 
 @functools.cache
@@ -268,7 +290,8 @@ def _try_kernels() -> list[bytes]:
     t, column = random.randint(0, 33, 50).astype('i'), x[:, :1].copy()
     add_bias(y, x[0])
     arrays = [x, y, z, relu(x), relu_backward(x, y), softmax_backward(x, t)]
-    arrays += log_softmax(x, column, column.copy(), t)
-    numbers = [numpy.array(number, 'f') for number in (0.001, 0.1, 0.001, 1e-8)]
-    adam(*[a.reshape(-1) for a in (x, y, z, numpy.abs(x))], *numbers)
-    return [numpy.array(are_in_range(x, t)).tobytes(), *[a.tobytes() for a in arrays]]
+    arrays += [*log_softmax(x, column, column.copy(), t), *subtract_max(x)]
+    constants = numpy.array([0.001, 0.1, 0.001, 1e-8], 'f')
+    adam(*[a.reshape(-1) for a in (x, y, z, numpy.abs(x))], constants)
+    arrays.append(numpy.array([are_in_range(x, t), count_right(x, x.argmax(1))]))
+    return [a.tobytes() for a in arrays]
