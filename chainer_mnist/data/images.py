@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 # These hold pixels. For others, such as PostScript, Pillow starts programs.
 FORMATS = ('PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'TIFF', 'WEBP', 'AVIF', 'PPM', 'JPEG2000', 'ICO')
 Image.MAX_IMAGE_PIXELS = 10**8  # Pillow refuses twice as many, which no photograph has
+MAX_PIXELS = 5 * 10**7  # after a reduced reading, which JPEG has; a page at 600 dpi has 35 million
 
 SIDE = 28  # pixels of a side of an MNIST image
 DIGIT_SIZE = 20  # pixels of the longer side of the digit in it
@@ -53,6 +54,8 @@ def _open(path: str) -> numpy.ndarray:
         Image.init()  # after this, Image.OPEN has what this Pillow can read
         with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as file:
             file.draft(None, (WORKING_SIDE, WORKING_SIDE))
+            if file.width * file.height > MAX_PIXELS:
+                raise UserError(f'{path} has more than {MAX_PIXELS} pixels; make it smaller')
             image: Image.Image = file
             with contextlib.suppress(SyntaxError):  # so Pillow calls damaged EXIF
                 image = ImageOps.exif_transpose(image)

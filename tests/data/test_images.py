@@ -264,6 +264,7 @@ SEVERAL = 'image shows several digits; crop it to one'
         (lambda: as_image(numpy.random.RandomState(0).normal(0.9, 0.03, (400, 600))), NONE),
         (shadow_alone, NONE),
         (two_digits, SEVERAL),
+        (lambda: Image.new('1', (8000, 6251)), 'image has more than 50000000 pixels; .*'),
         (lambda: Image.new('1', (20000, 10001)), 'cannot read image: .* exceeds limit .*; give .*'),
     ],
 )
