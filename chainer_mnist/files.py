@@ -16,7 +16,8 @@ from chainer_mnist.console import UserError, mpi_rank
 import filelock
 
 ELSEWHERE = 'choose another directory with -o'
-HEX = '[0-9a-f]' * 8
+
+_temporary: list[str] = []  # the files that were written last, by the names they had first
 
 
 def make_directory(out: str) -> None:
@@ -39,7 +40,7 @@ def lock(out: str) -> Iterator[None]:
     held = filelock.FileLock(os.path.join(out, '.lock'), timeout=0)
     try:
         held.acquire()
-        for leftover in glob.glob(os.path.join(glob.escape(out), f'*.{HEX}.tmp')):
+        for leftover in glob.glob(os.path.join(glob.escape(out), f'*.{"[0-9a-f]" * 8}.tmp')):
             os.remove(leftover)  # of a run that was killed while it wrote
     except filelock.Timeout:
         fix = f'wait until it ends, or {ELSEWHERE}'
@@ -56,34 +57,36 @@ def lock(out: str) -> Iterator[None]:
         held.release()
 
 
-def write_atomically(contents: dict[str, bytes]) -> None:
-    """Replaces the file at each path by its new content, after all of it has been written.
+def write_atomically(out: str, contents: dict[str, bytes]) -> None:
+    """Replaces the files in a directory by their new content, after all of it has been written.
 
     Each is flushed to the disk before it replaces the old one, so that a power cut leaves one of
     the two. A link is replaced and not followed. Raises ``UserError`` if writing fails.
     """
-    # Nobody can guess the names, and no two runs have the same.
-    temporary = {path: f'{path}.{secrets.token_hex(4)}.tmp' for path in contents}
+    paths = [os.path.join(out, name) for name in contents]
+    suffix = f'.{secrets.token_hex(4)}.tmp'  # nobody can guess it, and no two runs have the same
+    _temporary[:] = [path + suffix for path in paths]
     try:
-        for path, content in contents.items():
-            with open(temporary[path], 'xb') as file:
+        for path, content in zip(paths, contents.values()):
+            with open(path + suffix, 'xb') as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for path in contents:
-            _replace(temporary[path], path)
-        for path in {os.path.dirname(path) or os.curdir for path in contents}:
-            _flush_directory(path)
-    except BaseException as error:
-        for name in temporary.values():
-            with contextlib.suppress(OSError):
-                os.remove(name)
-        if isinstance(error, OSError):
-            raise UserError(
-                f'cannot write {path}: {error.strerror}; {_fix(error)}; '
-                'what was written before is complete'
-            ) from None
-        raise
+        for path in paths:
+            _replace(path + suffix, path)
+        _flush_directory(out)
+    except OSError as error:
+        fix = f'{_fix(error)}; what was written before is complete'
+        raise UserError(f'cannot write {path}: {error.strerror}; {fix}') from None
+    finally:
+        remove_temporary_files()
+
+
+def remove_temporary_files() -> None:
+    """Removes what has been written and has not replaced a file. A signal ends here too."""
+    for path in _temporary:
+        with contextlib.suppress(OSError):
+            os.remove(path)
 
 
 def _replace(source: str, path: str) -> None:

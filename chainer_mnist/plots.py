@@ -35,7 +35,7 @@ def save_graph(out: str, loss: chainer.Variable, **inputs: Any) -> None:
             is_leaf = isinstance(node, VariableNode) and node.creator_node is None
             if is_leaf and (node.shape, node.dtype) == (array.shape, array.dtype):
                 node.name = node.name or name
-    files.write_atomically({os.path.join(out, 'graph.dot'): graph.dump().encode()})
+    files.write_atomically(out, {'graph.dot': graph.dump().encode()})
 
 
 def draw_graph(out: str) -> None:
@@ -50,7 +50,7 @@ def draw_graph(out: str) -> None:
         fix = shell_join([*command, '-o', svg])
         print_hint(f'no {svg}: Graphviz is missing or fails; once it works, run: {fix}')
     else:
-        files.write_atomically({svg: drawn})
+        files.write_atomically(out, {'graph.svg': drawn})
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def save_curves(out: str, records: list[dict]) -> None:
         axes.set(xlabel='epoch', ylabel=name, xmargin=0.12)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         axes.grid(color='0.9')
-        _save(figure, os.path.join(out, f'{name}.png'))
+        _save(figure, out, f'{name}.png')
 
 
 def series(records: list[dict], key: str) -> list[tuple[float, float]]:
@@ -125,7 +125,7 @@ def _save_inference(out: str, x: numpy.ndarray, t: numpy.ndarray, p: numpy.ndarr
             _draw_image(axes, x[i], f'{digit}: {p[i].max():.0%}', GREEN)
         for axes, i in zip(grid[N_EACH:, digit], wrong):
             _draw_image(axes, x[i], f'{predicted[i]}, not {digit}: {p[i].max():.0%}', RED)
-    _save(figure, os.path.join(out, 'inference.png'))
+    _save(figure, out, 'inference.png')
 
 
 def _draw_image(axes: Any, image: numpy.ndarray, title: str, color: str) -> None:
@@ -152,7 +152,7 @@ def _save_confusion(out: str, t: numpy.ndarray, predicted: numpy.ndarray) -> Non
         axes.text(answer, digit, count, ha='center', va='center', color=color)
     axes.set(xticks=range(10), yticks=range(10), xlabel='predicted digit', ylabel='true digit')
     axes.set_title(f'{(t != predicted).sum()} of {len(t)} test images are misclassified')
-    _save(figure, os.path.join(out, 'confusion.png'))
+    _save(figure, out, 'confusion.png')
 
 
 def _subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
@@ -162,8 +162,8 @@ def _subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any
     return figure, figure.subplots(rows, columns)
 
 
-def _save(figure: Any, path: str) -> None:
+def _save(figure: Any, out: str, name: str) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=150, bbox_inches='tight')
-    files.write_atomically({path: buffer.getvalue()})
-    print_hint(f'wrote {path}')
+    files.write_atomically(out, {name: buffer.getvalue()})
+    print_hint(f'wrote {os.path.join(out, name)}')

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from chainer_mnist.console import mpi_rank
+from chainer_mnist.files import remove_temporary_files
 
 # Ctrl-C, SIGTERM, a terminal that is closed and, on Windows, Ctrl-Break.
 NAMES = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK')
@@ -42,6 +43,7 @@ def setup_signals() -> None:
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
+    remove_temporary_files()
     os._exit(128 + signum)  # an exception can get lost, as in a destructor
 
 

@@ -108,7 +108,7 @@ def test_the_log_is_replaced_before_the_state(monkeypatch):
 @pytest.mark.skipif(shutil.which('strace') is None, reason='strace is not installed')
 def test_new_content_is_on_the_disk_before_it_replaces_the_old():
     os.mkdir('out')
-    code = 'from chainer_mnist.files import *; write_atomically({"out/a": b"1", "out/b": b"2"})'
+    code = 'from chainer_mnist.files import *; write_atomically("out", {"a": b"1", "b": b"2"})'
     strace = ['strace', '-y', '-o', 'calls', '-e', 'trace=fsync,rename,renameat,renameat2']
     if subprocess.call([*strace, sys.executable, '-c', code]):
         pytest.skip('this user may trace no process')
@@ -123,5 +123,5 @@ def test_a_file_that_another_program_has_open_for_a_moment():
     code = 'import time; file = open("log"); print(flush=True); time.sleep(1)'
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as viewer:
         viewer.stdout.readline()
-        files.write_atomically({'log': b'new'})
+        files.write_atomically('.', {'log': b'new'})
     assert Path('log').read_text() == 'new'

@@ -75,6 +75,24 @@ with signals.GracefulInterrupt():
     assert os.name == 'nt' or process.returncode == -signum
 
 
+def test_a_signal_while_a_picture_is_written_leaves_no_part_of_it():
+    code = """
+import os, signal, sys
+import train_mnist
+def replace(source, path, replace=os.replace):
+    if path.endswith('.png'):
+        signal.raise_signal(int(sys.argv[1]))
+    replace(source, path)
+os.replace = replace
+train_mnist.setup_signals()
+train_mnist.main(['-e', '1'])
+"""
+    process = start_command([sys.executable, '-c', code, str(int(SENT[-1]))])
+    assert process.communicate(timeout=60)[1] == ''
+    assert process.returncode == 128 + SENT[-1]
+    assert [name for name in os.listdir('result') if 'png' in name] == []
+
+
 @posix_only
 def test_a_signal_that_is_ignored_stays_ignored():
     """A shell starts a command in the background so: a script's Ctrl-C is not for it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import Any
 
 from chainer_mnist.constants import CLASSIFIER, PREDICTOR, STATE
@@ -19,14 +18,13 @@ def save_model(out: str, model: chainer.Chain) -> None:
     """Writes the weights twice, as a classifier's and as a predictor's."""
     weights = serialize(get_predictor(model))
     classifier = _to_npz({PREFIX + key: array for key, array in weights.items()})
-    paths = [os.path.join(out, name) for name in (CLASSIFIER, PREDICTOR)]
-    write_atomically(dict(zip(paths, [classifier, _to_npz(weights)])))
+    write_atomically(out, {CLASSIFIER: classifier, PREDICTOR: _to_npz(weights)})
 
 
 def save_state(out: str, optimizer: chainer.Optimizer, seed: int, log: Log) -> None:
     """Writes the training state, and before it the log: a killed run leaves no older log."""
     state = _to_npz(state_dict(optimizer, seed))
-    write_atomically({os.path.join(out, LOG): log.to_json(), os.path.join(out, STATE): state})
+    write_atomically(out, {LOG: log.to_json(), STATE: state})
 
 
 def _to_npz(content: dict[str, Any]) -> bytes:
