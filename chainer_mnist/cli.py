@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import glob
 import math
@@ -78,12 +79,9 @@ def int_range(low: float = -math.inf, high: float = math.inf) -> Callable[[str],
         bounds = f' from {low} to {high}'
 
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-            if low <= number <= high:
-                return number
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
         raise argparse.ArgumentTypeError(f'{text!r} must be an integer{bounds}')
 
     return parse

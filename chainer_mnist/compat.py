@@ -30,8 +30,7 @@ def apply_patches() -> None:
     Where Chainer has been imported, its settings come too late: it reads them as it is imported.
     """
     if 'chainer' not in sys.modules:
-        # An import of Chainer that has failed leaves half of its modules behind. The next one would
-        # take them for whole.
+        # A failed import of Chainer leaves half of its modules, which the next one takes for whole.
         for name in list(sys.modules):
             if name.split('.')[0] in ('chainer', 'chainermn', 'chainerx'):
                 del sys.modules[name]

@@ -17,6 +17,7 @@ import filelock
 
 ELSEWHERE = 'choose another directory with -o'
 
+_locked: dict[str, os.stat_result] = {}  # of each directory in use, its lock
 _temporary: list[str] = []  # the files that were written last, by the names they had first
 
 
@@ -34,7 +35,7 @@ def lock(out: str) -> Iterator[None]:
     """Creates a directory if need be, and lets no other run write there within the block.
 
     A killed run releases the lock. Where a file system has no locks, there is none. Raises
-    ``UserError`` if the directory cannot be written or is in use.
+    ``UserError`` if the directory cannot be written, is in use or does not stay the same.
     """
     make_directory(out)
     held = filelock.FileLock(os.path.join(out, '.lock'), timeout=0)
@@ -42,6 +43,7 @@ def lock(out: str) -> Iterator[None]:
         held.acquire()
         for leftover in glob.glob(os.path.join(glob.escape(out), f'*.{"[0-9a-f]" * 8}.tmp')):
             os.remove(leftover)  # of a run that was killed while it wrote
+        _locked[out] = os.stat(held.lock_file)
     except filelock.Timeout:
         fix = f'wait until it ends, or {ELSEWHERE}'
         if mpi_rank() is not None:
@@ -53,8 +55,19 @@ def lock(out: str) -> Iterator[None]:
         raise UserError(f'cannot write to {out}: {error.strerror}; {ELSEWHERE}') from None
     try:
         yield
+        _check_lock(out)
     finally:
+        _locked.pop(out, None)
         held.release()
+
+
+def _check_lock(out: str) -> None:
+    """Raises ``UserError`` if another directory than the one in use has its name, or none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if out not in _locked or os.path.samestat(_locked[out], os.stat(f'{out}/.lock')):
+            return
+    what = f'{out} was moved, deleted or replaced during the run'
+    raise UserError(f'{what}; resume with -r from where it is now, or start anew')
 
 
 def write_atomically(out: str, contents: dict[str, bytes]) -> None:
@@ -68,6 +81,7 @@ def write_atomically(out: str, contents: dict[str, bytes]) -> None:
     _temporary[:] = [path + suffix for path in paths]
     try:
         for path, content in zip(paths, contents.values()):
+            _check_lock(out)
             with open(path + suffix, 'xb') as file:
                 file.write(content)
                 file.flush()
@@ -76,8 +90,11 @@ def write_atomically(out: str, contents: dict[str, bytes]) -> None:
             _replace(path + suffix, path)
         _flush_directory(out)
     except OSError as error:
-        fix = f'{_fix(error)}; what was written before is complete'
-        raise UserError(f'cannot write {path}: {error.strerror}; {fix}') from None
+        fix = 'free disk space or ' if error.errno == errno.ENOSPC else ''
+        if sys.platform == 'win32' and isinstance(error, PermissionError):
+            fix = 'close the program that has it open or '
+        what = f'cannot write {path}: {error.strerror}'
+        raise UserError(f'{what}; {fix}{ELSEWHERE}; what was written before is complete') from None
     finally:
         remove_temporary_files()
 
@@ -107,11 +124,3 @@ def _flush_directory(directory: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _fix(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return f'free disk space or {ELSEWHERE}'
-    if sys.platform == 'win32' and isinstance(error, PermissionError):
-        return f'close the program that has it open or {ELSEWHERE}'
-    return ELSEWHERE

@@ -127,9 +127,8 @@ class TrainingSession:
             if self._is_main:
                 stack.enter_context(files.lock(self.args.out))
                 snapshots.read_log(self.args.out)  # another program's file of that name stays
-            stack.enter_context(self._interrupt)
-            stack.enter_context(fast_training(self.args.unit))
-            yield
+            with self._interrupt, fast_training(self.args.unit):
+                yield
 
     def save_graph(self, x: Any, t: Any) -> None:
         """Writes the computational graph of the loss on a mini-batch.

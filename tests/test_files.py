@@ -4,15 +4,17 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from chainer_mnist import files
+from chainer_mnist.training import TrainingSession
 
 import pytest
 
-from helpers import assert_refused, content_of, main, make_link, run, start, train, wait_for
+from helpers import assert_refused, content_of, main, make_link, run, start, train, tree, wait_for
 
 
 def leftovers(out):
@@ -46,6 +48,30 @@ def test_two_runs_at_once_in_one_directory():
     first.kill()
     first.communicate()
     train('-e', 1, '-r', 'result/mlp.state')  # the lock is released, although its file stays
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows keeps a directory with an open file')
+@pytest.mark.parametrize('signum', [None, signal.SIGINT])
+@pytest.mark.parametrize('way', ['deleted', 'moved', 'replaced'])
+def test_a_directory_that_goes_away_during_the_run(way, signum, monkeypatch):
+    def minibatches(session, perm, minibatches=TrainingSession.minibatches):
+        if session.optimizer.epoch == 1:
+            os.rename('result', 'elsewhere')
+            if way == 'deleted':
+                shutil.rmtree('elsewhere')
+            if way == 'replaced':
+                shutil.copytree('elsewhere', 'result')
+            before.update(tree())
+            if signum:
+                signal.raise_signal(signum)
+        yield from minibatches(session, perm)
+
+    before = {}
+    monkeypatch.setattr(TrainingSession, 'minibatches', minibatches)
+    status, _, errors = main('-e', 3)
+    message = 'result was moved, deleted or replaced during the run; resume with -r from where'
+    assert (status, errors) == (1, f'train_mnist.py: error: {message} it is now, or start anew\n')
+    assert tree() == before
 
 
 def test_a_full_disk_keeps_the_last_good_files():

@@ -13,8 +13,7 @@ import threadpoolctl
 
 __all__ = ['Adam', 'fast_training']
 
-# Below so many units, two threads gain less than 15 % where both cores are free, and lose a lot
-# where they are not.
+# Below so many units, two threads gain less than 15 % on free cores, and lose a lot on busy ones.
 MIN_UNITS_FOR_THREADS = 500
 
 # Whoever sets one of these variables knows better.
@@ -25,11 +24,10 @@ THREAD_VARIABLES.append('VECLIB_MAXIMUM_THREADS')
 @contextlib.contextmanager
 def fast_training(units: int) -> Iterator[None]:
     """Sets Chainer and BLAS up for training with so many units in each hidden layer."""
-    with contextlib.ExitStack() as stack:
-        threads = None
-        if units < MIN_UNITS_FOR_THREADS and not any(map(os.environ.get, THREAD_VARIABLES)):
-            threads = 1
-        stack.enter_context(threadpoolctl.threadpool_limits(threads, user_api='blas'))
+    is_set = any(map(os.environ.get, THREAD_VARIABLES))
+    threads = None if is_set or units >= MIN_UNITS_FOR_THREADS else 1
+    limits = threadpoolctl.threadpool_limits(threads, user_api='blas')
+    with limits, contextlib.ExitStack() as stack:
         kernels.compile_with_numba()
         for owner, name, chainers, ours in graph.METHODS:
             if getattr(owner, name) is chainers:  # and not what somebody else has put there
