@@ -22,7 +22,7 @@ import tempfile
 
 CLONE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FILES = {'classifier.model', 'mlp.model', 'mlp.state'}
-EPOCHS = 2  # of each run
+EPOCHS, WORDS = 2, ['--noplot', '-s', '1', '-e', '2']  # of each run
 KINDS = """open ENOSPC EACCES EMFILE, write ENOSPC EIO, rename ENOSPC EACCES ENOENT,
 unlink EACCES EBUSY, mkdir ENOSPC EROFS, close EIO EDQUOT, flock ENOLCK EBADF, fsync EIO ENOSPC,
 fstat EIO ESTALE, stat EACCES ESTALE, read EIO ESTALE, lseek EIO, opendir EIO EACCES"""
@@ -38,9 +38,8 @@ def run(words, *failure):
             os.dup2(errors.fileno(), 2)
             sys.stdout = io.StringIO()
             signal.alarm(60)
-            if failure:
-                ctypes.CDLL(os.environ['LD_PRELOAD']).fail_calls(*failure)
-            os._exit(main(['--noplot', '-s', '1', '-e', str(EPOCHS), *words]))
+            ctypes.CDLL(os.environ['LD_PRELOAD']).fail_calls(*failure)
+            os._exit(main([*WORDS, *words]))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         errors.seek(0)
         return status, errors.read().splitlines()
@@ -101,7 +100,8 @@ def main(folder):
     images = [(x[:300], t[:300]) for x, t in train_mnist.load_mnist()]
     train_mnist.load_mnist = lambda: images
     out, good, failed = f'{folder}/out', f'{folder}/good', 0
-    run(['-o', good])
+    with contextlib.redirect_stdout(io.StringIO()):
+        train_mnist.main([*WORDS, '-o', good])  # here, so that no child has to compile with Numba
     for name, start in ('new', None), ('resumed', good):
         for kind, *errors in map(str.split, KINDS.split(',')):
             wrong = []
