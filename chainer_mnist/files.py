@@ -58,7 +58,8 @@ def lock(out: str) -> Iterator[None]:
         _check_lock(out)
     finally:
         _locked.pop(out, None)
-        held.release()
+        with contextlib.suppress(OSError):  # then it is the end of the process that releases it
+            held.release()
 
 
 def _check_lock(out: str) -> None:

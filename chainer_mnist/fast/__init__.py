@@ -26,8 +26,7 @@ def fast_training(units: int) -> Iterator[None]:
     """Sets Chainer and BLAS up for training with so many units in each hidden layer."""
     is_set = any(map(os.environ.get, THREAD_VARIABLES))
     threads = None if is_set or units >= MIN_UNITS_FOR_THREADS else 1
-    limits = threadpoolctl.threadpool_limits(threads, user_api='blas')
-    with limits, contextlib.ExitStack() as stack:
+    with threadpoolctl.threadpool_limits(threads, user_api='blas'), contextlib.ExitStack() as stack:
         kernels.compile_with_numba()
         for owner, name, chainers, ours in graph.METHODS:
             if getattr(owner, name) is chainers:  # and not what somebody else has put there
