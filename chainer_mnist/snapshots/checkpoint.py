@@ -64,8 +64,8 @@ def load_checkpoint(
     if not resume:
         load_state_dict(optimizer, given[1])
         return Checkpoint(given[0])
-    log = read_log(resume if os.path.isdir(resume) else os.path.dirname(resume))
     snapshot, model_path, state = _resolve(resume, read_state)
+    log = read_log(os.path.dirname(snapshot.path))
     records = _select_records(snapshot, log, int(state['t']))
     if state['epoch'] == 0:  # plain Chainer counts epochs only if it is told to
         state['epoch'] = numpy.asarray(int(max((r['epoch'] for r in records), default=0)))
