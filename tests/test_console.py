@@ -2,9 +2,6 @@
 
 import os
 import signal
-import time
-
-from chainer_mnist.console import UserError, one_line_errors
 
 import pytest
 
@@ -13,28 +10,6 @@ from helpers import environment, posix_only, read, run, start, wait_for
 with_full_disk = pytest.mark.skipif(
     not os.path.exists('/dev/full'), reason='it takes the place of a full disk'
 )
-
-
-@pytest.mark.parametrize(
-    ('rank', 'error', 'printed'),
-    [
-        ('', UserError('no x;\ntry y'), 'p: error: no x;\\ntry y\n'),
-        ('', MemoryError(), 'p: error: not enough memory; try z\n'),
-        ('0', UserError('no x; try y'), 'p: error: no x; try y\n'),
-        ('1', UserError('no x; try y'), 'p: error: no x; try y (rank 1 on node)\n'),
-    ],
-)
-def test_an_error_is_one_line_of_one_rank(rank, error, printed, capsys, monkeypatch):
-    monkeypatch.setattr('socket.gethostname', lambda: 'node')
-    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
-    monkeypatch.setenv('PMI_RANK', rank)
-
-    @one_line_errors('p', 'try z')
-    def main(argv=None):
-        raise error
-
-    assert main([]) == 1
-    assert capsys.readouterr() == ('', printed)
 
 
 @posix_only

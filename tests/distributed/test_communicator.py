@@ -15,16 +15,7 @@ from chainer_mnist.distributed import watchdog
 import numpy
 import pytest
 
-from helpers import (
-    command_line,
-    log_of,
-    main,
-    read,
-    run_command,
-    start_command,
-    train,
-    wait_for,
-)
+from helpers import command_line, log_of, main, read, run_command, start_command, train, wait_for
 
 MPIEXEC = shutil.which('mpiexec', path=os.path.dirname(sys.executable)) or shutil.which('mpiexec')
 
@@ -76,9 +67,9 @@ def assert_close_runs(a, b):
     ('words', 'rank', 'message'),
     [
         ('-c naive', None, '--communicator naive needs mpiexec; put "mpiexec -n 2" .*'),
-        ('-c pure_nccl', 'PMI_RANK', '--communicator pure_nccl is for GPUs; .* choose naive'),
-        ('-c naive', 'PMIX_RANK', r'--communicator naive does not start \(.*\); .*-mpi.txt.*'),
-        ('-c naive', 'OMPI_COMM_WORLD_RANK', r'--communicator naive does not start .*'),
+        ('-c pure_nccl', 'PMI_RANK=0', '--communicator pure_nccl is for GPUs; .* choose naive'),
+        ('-c naive', 'PMIX_RANK=0', r'--communicator naive does not start \(.*\); .*-mpi.txt.*'),
+        ('-c naive', 'OMPI_COMM_WORLD_RANK=1', r'--communicator .* \(rank 1 on [^)]+\)'),
     ],
 )
 def test_mistakes_before_mpi_starts(words, rank, message, monkeypatch):
@@ -87,7 +78,7 @@ def test_mistakes_before_mpi_starts(words, rank, message, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'mpi4py', None)
     if rank:
-        monkeypatch.setenv(rank, '0')
+        monkeypatch.setenv(*rank.split('='))
     status, printed, errors = main(*words.split())
     assert (status, printed) == (1, '')
     assert re.fullmatch(f'train_mnist.py: error: {message}\n', errors)
