@@ -175,23 +175,6 @@ def test_a_thin_pen_on_a_large_sheet(predictor):
     assert accuracy(predictor, images, [digit for digit, _ in STROKES]) > 0.8
 
 
-# The form
-
-
-@pytest.mark.parametrize('layout', LAYOUTS)
-@pytest.mark.parametrize('digit', range(10))
-def test_the_form_is_that_of_mnist(digit, layout):
-    """MNIST's own images have these limits, nearly all of them exactly."""
-    image = prepared(render(digit, layout=layout))
-    assert (image.dtype, image.shape, image.min()) == (numpy.float32, (784,), 0)
-    assert 0.9 < image.max() <= 1
-    image = image.reshape(28, 28)
-    rows, columns = (numpy.flatnonzero(image.sum(axis=axis)) for axis in (1, 0))
-    assert max(numpy.ptp(rows), numpy.ptp(columns)) + 1 == 20
-    for profile in (image.sum(axis=1), image.sum(axis=0)):
-        assert abs(numpy.average(numpy.arange(28), weights=profile) - 14) <= 0.5
-
-
 def noisy(image):
     dots = numpy.asarray(image.convert('L').resize((880, 880), RESAMPLE))
     return as_image(dots / 510 + 0.25 + numpy.random.RandomState(0).normal(0, 0.12, dots.shape))
