@@ -63,12 +63,6 @@ def branch(self, h):
     return F.concat([left + right, h * right]) - F.concat([h, left])
 
 
-def changing(self, h):
-    for _ in range(numpy.random.randint(3)):
-        h = F.relu(self.a(h))
-    return h
-
-
 def forgetful(self, h):
     return self.a(F.forget(lambda h: F.relu(self.a(h)), F.relu(self.a(h))))
 
@@ -96,7 +90,6 @@ NETWORKS = {
         lambda self, h: F.relu(self.a(h)), a=lambda: L.BatchNormalization(UNITS)
     ),
     'branch': classifier(branch, a=linear, b=lambda: linear(nobias=True)),
-    'changing': classifier(changing, a=linear),
     'forget': classifier(forgetful, a=linear),
     'unused parameter': classifier(a=linear),
     'uninitialized parameter': classifier(a=lambda: L.Linear(None, 3)),
@@ -139,29 +132,9 @@ def with_hooks(iteration, model, optimizer):
         rule.remove_hook('clip')
 
 
-def with_a_frozen_layer(iteration, model, optimizer):
-    layer = next(link for link in model.links() if link.name == 'l3')
-    if iteration == 5:
-        layer.disable_update()
-    elif iteration == 15:
-        layer.enable_update()
-
-
-def with_changed_rates(iteration, model, optimizer):
-    rate = 'lr' if isinstance(optimizer, optimizers.MomentumSGD) else 'alpha'
-    if iteration == 5:
-        setattr(optimizer, rate, 0.02)
-    elif iteration == 10:
-        setattr(next(model.params()).update_rule.hyperparam, rate, 0.03)
-    elif iteration == 15:
-        setattr(optimizer, rate, numpy.float64(0.01))
-
-
 CHANGES = {
     'plain': lambda iteration, model, optimizer: None,
     'hooks': with_hooks,
-    'frozen layer': with_a_frozen_layer,
-    'changed rates': with_changed_rates,
 }
 
 

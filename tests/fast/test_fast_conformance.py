@@ -11,7 +11,7 @@ from chainer import optimizers
 from chainer.functions.activation.relu import ReLU
 from chainer.functions.connection.linear import LinearFunction
 from chainer.functions.loss.softmax_cross_entropy import SoftmaxCrossEntropy
-from conformance import CHANGES, NETWORKS, OPTIMIZERS, assert_same, clip, content, loop
+from conformance import CHANGES, NETWORKS, OPTIMIZERS, assert_same, content, loop
 from conformance import train_network as trained
 
 import net
@@ -54,20 +54,20 @@ def reorder(optimizer, param, rule):
 
 # What a user can do besides: to Chainer's Adam, a parameter and its rule
 ODDITIES = {
-    'eta of NumPy': lambda o, p, r: setattr(o, 'eta', numpy.float64(1)),
+    'alpha of NumPy': lambda o, p, r: setattr(o, 'alpha', numpy.float64(0.01)),
+    'alpha of one': lambda o, p, r: setattr(r.hyperparam, 'alpha', 0.03),
     'beta1': lambda o, p, r: setattr(o, 'beta1', 0.8),
-    'beta1 of one': lambda o, p, r: setattr(r.hyperparam, 'beta1', 0.8),
     'eps of 0': lambda o, p, r: setattr(o, 'eps', 0),
     'loss scaling': lambda o, p, r: o.loss_scaling(scale=8.0),
     'dynamic loss scaling': lambda o, p, r: o.loss_scaling(interval=2),
     'zerograds': lambda o, p, r: o.use_cleargrads(False),
     'another rule': lambda o, p, r: setattr(p, 'update_rule', TimidRule(o.hyperparam)),
+    'a disabled rule': lambda o, p, r: setattr(r, 'enabled', False),
     'no rule': lambda o, p, r: setattr(p, 'update_rule', None),
     'an odd t': lambda o, p, r: setattr(r, 't', 3),
     'a wider state': lambda o, p, r: r.state.update(v=r.state['v'].astype('d')),
     'another order': reorder,
     'half precision': lambda o, p, r: setattr(p, 'array', p.array.astype('e')),
-    'a post hook of one': lambda o, p, r: r.add_hook(clip, timing='post'),
     'fp32 update': lambda o, p, r: o.use_fp32_update(),
     'a loss of wrong types': lambda o, p, r: setattr(o.target, 'lossfun', F.add),
 }

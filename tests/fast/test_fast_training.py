@@ -1,9 +1,7 @@
 """What the fast loop does to BLAS, Numba and other threads, and that it leaves no trace."""
 
 import contextlib
-import os
-import subprocess
-import sys
+from pathlib import Path
 
 from chainer_mnist import fast
 
@@ -11,7 +9,7 @@ import chainer
 import pytest
 import threadpoolctl
 
-from helpers import same, train
+from helpers import run_code, same, train
 
 with_known_blas = pytest.mark.skipif(
     not threadpoolctl.threadpool_info(),
@@ -57,16 +55,15 @@ def njit(function, **kwargs):
 
 
 @pytest.mark.parametrize('fault', BROKEN)
-def test_a_broken_numba_costs_only_its_speed(fault, tmp_path):
+def test_a_broken_numba_costs_only_its_speed(fault):
     code = """
 import sys, train_mnist
 from chainer_mnist.fast import kernels
 assert train_mnist.main(['--noplot', '-s', '1', '-e', '1', '-o', 'broken']) == 0
 assert kernels.adam is kernels.numpy_adam
 """
-    (tmp_path / 'numba.py').write_text(BROKEN[fault])
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ['PYTHONPATH']])}
-    subprocess.run([sys.executable, '-c', code], env=env, check=True)
-    train('-s', 1, '-e', 1, '-o', 'result')
-    for name in ('mlp.model', 'mlp.state'):
-        assert same(f'broken/{name}', f'result/{name}')
+    Path('numba.py').write_text(BROKEN[fault])
+    done = run_code(code)  # which finds it in the current directory
+    assert (done.returncode, done.stderr) == (0, '')
+    train('-s', 1, '-e', 1)
+    assert same('broken/mlp.state', 'result/mlp.state')
