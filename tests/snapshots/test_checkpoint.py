@@ -110,14 +110,11 @@ def test_chainer_2(name, epoch, t):
 
 
 def test_sgd_up_to_chainer_3_keeps_nothing_of_a_parameter(plain):
-    state = {'t': numpy.int64(6000), 'epoch': numpy.int64(10)}
-    numpy.savez('result/sgd.npz', **state)
+    numpy.savez('result/sgd.npz', t=6000, epoch=10)
     sgd = make(optimizer=optimizers.SGD)
     load('-r', 'result/sgd.npz', sgd)
     assert (sgd.t, sgd.epoch) == (6000, 10)
     assert {param.update_rule.t for param in sgd.target.params()} == {6000}
-    message = 'result/sgd.npz was saved with another optimizer, .*, not with Adam; .*'
-    assert_refused('-r', 'result/sgd.npz', message)
 
 
 def test_an_optimizer_that_keeps_more_than_chainer_saves(capsys):
