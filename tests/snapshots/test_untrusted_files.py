@@ -24,7 +24,6 @@ from snapshot_targets import assert_refused, load_or_refuse, make, save, train
 from helpers import make_pipe, read, rewrite
 
 FOREIGN = Path(__file__).parent / 'foreign'
-CANNOT_READ = 'cannot read {}: .*; use another copy'
 KINDS = [('-m', 'classifier.model'), ('-m', 'mlp.state'), ('-r', 'mlp.state'), ('-r', 'trainer')]
 each_kind = pytest.mark.parametrize(('flag', 'name'), KINDS)
 
@@ -58,7 +57,7 @@ def test_what_cannot_be_opened(flag):
     if os.name != 'nt':
         make_pipe('pipe')
         for path in ('pipe', '/dev/zero'):
-            assert_refused(flag, path, CANNOT_READ.format(path).replace('.*', 'not a regular file'))
+            assert_refused(flag, path, f'cannot read {path}: not a regular file; use another copy')
 
 
 SAVE = 'save the arrays with numpy.savez'
@@ -71,6 +70,7 @@ NAMED = [
     (b'<!DOCTYPE html><html><title>Sign in', 'a web page', 'download the file itself'),
     (b'{"class_name": "Sequential"}', 'a JSON file', 'use an npz file'),
     (b'These are not the weights', 'a text file', 'use an npz file'),
+    (b'PK\x03\x04', 'a zip archive, truncated or without arrays', 'use another copy'),
     (b'\x89PNG\r\n\x1a\n', 'an image', 'use an npz file'),
     (b'\0\0\0\x18ftypheic', 'an image', 'use an npz file'),
     *(
@@ -90,14 +90,6 @@ def test_files_of_other_kinds_are_named(data, what, fix):
     Path('mlp.model').write_bytes(data)
     for flag in ('-m', '-r'):
         assert_refused(flag, 'mlp.model', f'mlp.model is {what}, not an npz file; {fix}')
-
-
-@each_kind
-def test_truncated_files(files, flag, name):
-    whole = os.path.getsize(name)
-    for size in range(10, whole - 9, whole // 30):
-        os.truncate(name, whole - size)
-        assert_refused(flag, name, f'{name} is a zip archive, truncated .*; use another copy')
 
 
 # Hostile files
