@@ -86,9 +86,7 @@ def test_globs_that_the_shell_leaves_are_expanded():
     for name in ('2.png', '1.png', '[x]1.png', 'x2.png'):
         Path(name).touch()
     assert expand_globs(['*.png', 'b']) == ['1.png', '2.png', '[x]1.png', 'x2.png', 'b']
-    assert expand_globs(['[x]?.png', '[x]1.png', '[x]2.png', 'no*']) == (
-        ['[x]1.png', '[x]1.png', '[x]2.png', 'no*']
-    )
+    assert expand_globs(['[x]?.png', '[x]1.png', 'no*']) == ['[x]1.png', '[x]1.png', 'no*']
 
 
 # Fuzz

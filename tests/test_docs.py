@@ -22,7 +22,6 @@ LESSON = CLONE / 'docs' / 'tutorial.md'
 PARSERS = {'train_mnist.py': train_mnist.make_parser(), 'predict.py': predict.make_parser()}
 
 each_page = pytest.mark.parametrize('page', [*ENGLISH, *CHINESE], ids=lambda page: page.name)
-each_pair = pytest.mark.parametrize('pair', [*zip(ENGLISH, CHINESE)], ids=lambda p: p[0].name)
 
 
 def code_of(page, language=None):
@@ -60,7 +59,7 @@ def test_commands_parse(page):
         PARSERS[script].parse_args(shlex.split(words, comments=True))
 
 
-@each_pair
+@pytest.mark.parametrize('pair', [*zip(ENGLISH, CHINESE)], ids=lambda pair: pair[0].name)
 def test_both_languages_have_the_same_code_and_figures(pair):
     # Comments are translated, and so is what stands beside a tree of files.
     codes = [[re.sub(r'  # .*', '', code) for code in code_of(page)] for page in pair]

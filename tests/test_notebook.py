@@ -6,7 +6,6 @@ import runpy
 import pytest
 
 from helpers import CLONE, log_of, train
-from predict import make_predictor
 
 for needed in ('jupytext', 'nbclient', 'ipykernel', 'matplotlib'):
     pytest.importorskip(needed)
@@ -58,9 +57,3 @@ def test_the_log_of_the_lesson_is_that_of_a_run_and_gives_the_answer(monkeypatch
     [record] = log_of('result')
     # Floating-point results vary slightly between CPUs.
     assert list(record.values())[:4] == pytest.approx([float(n) for n in rows[0]], abs=0.005)
-
-
-def test_the_drawing_of_the_network_has_its_shapes():
-    drawing = (DOCS / 'network.svg').read_text(encoding='utf-8')
-    for name, parameter in make_predictor(50).namedparams():
-        assert f'>{name[1:].replace("/", ".")} {parameter.shape}<' in drawing

@@ -23,7 +23,6 @@ FONTS = ['DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSansMono', 'DejaVuSerif-Italic'
 FONTS += ['cmr10', 'cmss10', 'cmtt10']
 # Size of the font, side of the image, and where in it the digit is, in pixels and parts.
 LAYOUTS = [(24, 32, 0.5, 0.5), (60, 200, 0.1, 0.8), (150, 220, 0.5, 0.2)]
-LARGE = LAYOUTS[2]
 RESAMPLE = Image.Resampling.BICUBIC
 
 
@@ -34,7 +33,7 @@ def digits(tiny):
         return npz['x'].reshape(-1, 28, 28), npz['y']
 
 
-def render(digit, font='DejaVuSans', layout=LARGE, paper='white', ink='black', mode='RGB'):
+def render(digit, font='DejaVuSans', layout=LAYOUTS[2], paper='white', ink='black', mode='RGB'):
     size, side, x, y = layout
     image = Image.new(mode, (side, side), paper)
     path = os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', f'{font}.ttf')

@@ -11,11 +11,6 @@ import threadpoolctl
 
 from helpers import run_code, same, train
 
-with_known_blas = pytest.mark.skipif(
-    not threadpoolctl.threadpool_info(),
-    reason="threadpoolctl does not see NumPy's BLAS, as with Accelerate on macOS",
-)
-
 
 def state():
     """What the fast loop changes: the threads of BLAS, and methods of Chainer."""
@@ -23,7 +18,10 @@ def state():
     return threads, chainer.FunctionNode.apply, chainer.Variable.backward
 
 
-@with_known_blas
+@pytest.mark.skipif(
+    not threadpoolctl.threadpool_info(),
+    reason="threadpoolctl does not see NumPy's BLAS, as with Accelerate on macOS",
+)
 def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
     for name in fast.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
