@@ -122,10 +122,8 @@ def clip(rule, param):
 def with_hooks(iteration, model, optimizer):
     rule = next(model.params()).update_rule
     if iteration == 5:
-        optimizer.add_hook(optimizer_hooks.WeightDecay(0.1))
         optimizer.add_hook(optimizer_hooks.Lasso(0.01), timing='post')
     elif iteration == 10:
-        optimizer.remove_hook('WeightDecay')
         optimizer.remove_hook('Lasso')
         rule.add_hook(clip)
     elif iteration == 15:
