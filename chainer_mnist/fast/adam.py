@@ -113,11 +113,13 @@ def _get_arrays(param: Parameter, rule: AdamRule) -> list[ndarray] | None:
 def _update(updates: Updates, h: Any) -> None:
     # NumPy raises or warns where its user wants to know of an underflow.
     kernel = kernels.adam if numpy.geterr()['under'] == 'ignore' else kernels.numpy_adam
-    constants: dict[int, ndarray] = {}  # by t, which is the same but in odd snapshots
+    constants: dict[int, Any] = {}  # by t, which is the same but in odd snapshots
     for rule, arrays in updates:
         if rule.t not in constants:
             numbers = adam._learning_rate(h, rule.t), 1 - h.beta1, 1 - h.beta2, h.eps
             constants[rule.t] = numpy.array(numbers, 'f')
+            if kernel is kernels.numpy_adam:  # arrays of shape () are faster than numbers
+                constants[rule.t] = [constants[rule.t][i, ...] for i in range(4)]
         flat = arrays if arrays[0].ndim == 1 else [a.ravel() for a in arrays]
         if kernel(*flat, constants[rule.t]):
             kernels.numpy_adam(*flat, constants[rule.t])

@@ -208,23 +208,22 @@ def softmax_backward(y: ndarray, t: ndarray) -> ndarray:
     return gx
 
 
-def count_right(y: ndarray, t: ndarray) -> int:
+def count_right(y: ndarray, t: ndarray) -> Any:
     """Counts the rows whose largest element is at the label."""
-    return (y.argmax(1) == t).sum()
+    return numpy.count_nonzero(y.argmax(1) == t)
 
 
-def numpy_adam(*arrays: ndarray) -> None:
+def numpy_adam(*arrays: Any) -> None:
     """Updates a parameter in place: gradient, parameter, m and v of shape (N,).
 
-    The fifth array holds the step size, 1 - beta1, 1 - beta2 and eps.
+    The fifth argument holds the step size, 1 - beta1, 1 - beta2 and eps, as float32.
     """
     g, p, m, v, constants = arrays
     if p.size > BLOCK_SIZE:
         for i in range(0, p.size, BLOCK_SIZE):
             numpy_adam(*[a[i : i + BLOCK_SIZE] for a in arrays[:4]], constants)
         return
-    # NumPy takes arrays of shape () faster than numbers.
-    step_size, rate1, rate2, eps = [constants[i, ...] for i in range(4)]
+    step_size, rate1, rate2, eps = constants
     # m += rate1 * (g - m)
     s = g - m
     s *= rate1
@@ -257,7 +256,7 @@ def numba_adam(g: ndarray, p: ndarray, m: ndarray, v: ndarray, constants: ndarra
     return False
 
 
-adam = numpy_adam
+adam: Any = numpy_adam
 
 # Where there is a numba_NAME, Numba compiles that in place of NAME.
 KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'subtract_max', 'log_softmax']
