@@ -35,9 +35,15 @@ class Log:
 
 def make_record(train: Means, test: Means, epoch: int, iteration: int, seconds: float) -> Record:
     """Makes the record of an epoch, at so many seconds since the run began."""
-    means = dict(zip(('main/loss', 'main/accuracy'), train))
-    means.update(zip(('validation/main/loss', 'validation/main/accuracy'), test))
-    return {**means, 'epoch': epoch, 'iteration': iteration, 'elapsed_time': seconds}
+    return {
+        'main/loss': train[0],
+        'main/accuracy': train[1],
+        'validation/main/loss': test[0],
+        'validation/main/accuracy': test[1],
+        'epoch': epoch,
+        'iteration': iteration,
+        'elapsed_time': seconds,
+    }
 
 
 def parse_log(text: str | bytes) -> list[Record]:
