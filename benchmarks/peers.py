@@ -28,7 +28,7 @@ def load() -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def torch_loop(args: argparse.Namespace, rank: int = 0) -> Callable[[int], float]:
-    """PyTorch, eager, with its default or its fused Adam, on one process or one of several."""
+    """PyTorch, eager or compiled, with its default or its fused Adam, on one or more processes."""
     import torch
 
     device = f'cuda:{args.gpu}' if args.gpu >= 0 else 'cpu'
@@ -38,8 +38,10 @@ def torch_loop(args: argparse.Namespace, rank: int = 0) -> Callable[[int], float
     model: Any = torch.nn.Sequential(*layers, torch.nn.Linear(args.unit, 10)).to(device)
     if args.loop == 'torch_ddp':
         model = torch.nn.parallel.DistributedDataParallel(model)
-    fused = args.loop in ('torch_fused', 'torch_ddp')
+    fused = args.loop in ('torch_fused', 'torch_compile', 'torch_ddp')
     optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+    if args.loop == 'torch_compile':
+        model = torch.compile(model)
 
     def minibatches(epoch: int) -> Any:
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch))
@@ -141,9 +143,9 @@ def run(train: Callable[[int], float], epochs: int) -> None:
 
 def main() -> None:
     """Runs the command line."""
-    loops = ('torch_loader', 'torch_tensors', 'torch_fused', 'torch_ddp', 'jax_step', 'jax_scan')
+    loops = [f'torch_{kind}' for kind in ('loader', 'tensors', 'fused', 'compile', 'ddp')]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('loop', choices=loops)
+    parser.add_argument('loop', choices=[*loops, 'jax_step', 'jax_scan'])
     defaults = {'unit': 50, 'epoch': 3, 'gpu': -1, 'batchsize': 100, 'processes': 1}
     for name, value in defaults.items():
         parser.add_argument(f'--{name}', type=int, default=value)

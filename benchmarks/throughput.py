@@ -1,6 +1,7 @@
 """Measures training side by side: this script, the tutorial's loop, PyTorch and JAX.
 
 python benchmarks/throughput.py                   at 50 and at 1,000 units
+python benchmarks/throughput.py --one-core        on one core, all of them
 python benchmarks/throughput.py --gpu 0           on a GPU, the loops that run there
 python benchmarks/throughput.py --whole           20 epochs: wall time and memory of the processes
 python benchmarks/throughput.py --processes 2     several processes, beside PyTorch's DDP on gloo
@@ -8,7 +9,8 @@ python benchmarks/throughput.py --against FOLDER  beside the script of another c
 
 Every contestant is a command that prints the throughput of each epoch, of which the first does not
 count. They take turns, so that a slow phase of the machine meets all of them. Below 500 units they
-have one thread, as this script chooses by itself, or else one for each core.
+have one thread, as this script chooses by itself, or else one for each core. "Cores" is the CPU
+time of the process by its wall time.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ PEERS = {
     'torch_loader': 'PyTorch, DataLoader',
     'torch_tensors': 'PyTorch, tensors',
     'torch_fused': 'PyTorch, tensors, fused Adam',
+    'torch_compile': 'PyTorch, torch.compile, fused Adam',
     'jax_step': 'JAX, a jitted step',
     'jax_scan': 'JAX, an epoch as one scan',
 }
@@ -85,13 +88,14 @@ def run(command: list, units: int, epochs: int, threads: int | None) -> dict[str
         words = [*command, '--unit', units, '--epoch', epochs]
         start = time.perf_counter()
         process = subprocess.Popen(list(map(str, words)), cwd=out, env=env, stdout=printed)
-        peak = float('nan')  # which Windows does not tell
+        peak = cpu = float('nan')  # which Windows does not tell
         if os.name == 'nt':
             process.wait()
         else:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             peak = usage.ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
+            cpu = usage.ru_utime + usage.ru_stime
         seconds = time.perf_counter() - start
         printed.seek(0)
         text = printed.read()
@@ -99,7 +103,8 @@ def run(command: list, units: int, epochs: int, threads: int | None) -> dict[str
     if process.returncode or len(losses) < epochs or losses[-1] > 0.5:
         sys.exit(f'{words} failed or does not learn: {text}')
     throughputs = [float(number) for number in re.findall(r'throughput=([\d.e+]+)', text)]
-    return {'images/s': statistics.median(throughputs[1:]), 'seconds': seconds, 'MiB': peak}
+    speed = statistics.median(throughputs[1:])
+    return {'images/s': speed, 'seconds': seconds, 'MiB': peak, 'cores': cpu / seconds}
 
 
 def measure(args: argparse.Namespace, units: int) -> dict[str, list[dict[str, float]]]:
@@ -109,13 +114,14 @@ def measure(args: argparse.Namespace, units: int) -> dict[str, list[dict[str, fl
     results: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
     for _ in range(args.rounds):
         for name, command in commands.items():
-            threads: int | None = 1 if units < 500 or args.processes else os.cpu_count()
+            is_single = units < 500 or args.processes or args.one_core
+            threads = 1 if is_single else os.cpu_count()
             own = name.startswith(SCRIPT) and not args.processes
             results[name].append(run(command, units, epochs, None if own else threads))
 
     print(f'\n{units} units, {args.rounds} rounds of {epochs} epochs\n')
-    print('| loop | images/s | min | max | ratio | seconds | ratio | peak MiB |')
-    print('| --- ' * 8 + '|')
+    print('| loop | images/s | min | max | ratio | seconds | ratio | peak MiB | cores |')
+    print('| --- ' * 9 + '|')
     base = next(iter(results.values()))
     for name, rounds in results.items():
         middle = {key: statistics.median(found[key] for found in rounds) for key in rounds[0]}
@@ -127,24 +133,17 @@ def measure(args: argparse.Namespace, units: int) -> dict[str, list[dict[str, fl
         print(
             f'| {name} | {middle["images/s"]:,.0f} | {low:,.0f} | {high:,.0f} '
             f'| {ratio["images/s"]:.2f} | {middle["seconds"]:.1f} | {ratio["seconds"]:.2f} '
-            f'| {middle["MiB"]:.0f} |'
+            f'| {middle["MiB"]:.0f} | {middle["cores"]:.1f} |'
         )
     return results
 
 
 def machine() -> dict[str, Any]:
     """Returns what this is measured on."""
-    installed = {each.name: each.version for each in importlib.metadata.distributions()}
-    return {
-        'machine': platform.processor() or platform.machine(),
-        'cores': os.cpu_count(),
-        'python': platform.python_version(),
-        **{
-            name: installed[name]
-            for name in ('numpy', 'numba', 'torch', 'jax')
-            if name in installed
-        },
-    }
+    versions: dict = {each.name: each.version for each in importlib.metadata.distributions()}
+    used: dict = {n: versions[n] for n in ('numpy', 'numba', 'torch', 'jax') if n in versions}
+    used['python'] = platform.python_version()
+    return {'machine': platform.processor() or platform.machine(), 'cores': os.cpu_count(), **used}
 
 
 def main() -> None:
@@ -153,6 +152,7 @@ def main() -> None:
     add = parser.add_argument
     add('--unit', type=int, choices=sorted(EPOCHS), help='only so many units')
     add('--gpu', type=int, default=-1, help='GPU to use (default: the CPU)')
+    add('--one-core', action='store_true', help='keep all of them to one core')
     add('--rounds', type=int, default=5, help='turns of each (default: 5)')
     add('--whole', action='store_true', help='run 20 epochs')
     add('--processes', type=int, help='measure so many processes')
@@ -160,6 +160,8 @@ def main() -> None:
     add('--json', metavar='FILE', help='write the figures to FILE too')
     args = parser.parse_args()
     args.against = [folder.resolve() for folder in args.against]
+    if args.one_core:
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     units = [args.unit] if args.unit else sorted(EPOCHS)
     results = {str(number): measure(args, number) for number in units}
     print()

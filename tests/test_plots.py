@@ -25,7 +25,7 @@ def record(epoch):
 def figures(monkeypatch):
     """The figures in the place of their files."""
     drawn = []
-    monkeypatch.setattr(plots, '_save', lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, '_save', lambda figure, *path: drawn.append(figure))
     return drawn
 
 
@@ -34,6 +34,7 @@ def test_curves(figures, epochs):
     """Train and test, labelled at their ends, with the best epoch in the title."""
     records = [record(epoch) for epoch in epochs]
     plots.save_curves('.', records)
+    assert len(figures) == 2
     for figure, name in zip(figures, ('loss', 'accuracy')):
         [axes] = figure.axes
         assert (axes.get_xlabel(), axes.get_ylabel()) == ('epoch', name)
