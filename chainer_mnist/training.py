@@ -48,8 +48,8 @@ class RunningMean:
         """Waits for the device and returns loss and accuracy over all ranks, which all call it."""
         sum_loss, sum_accuracy, images = self._xp.zeros((), 'd'), self._xp.zeros((), 'd'), 0
         for loss, accuracy, n in self._means:
-            sum_loss += loss * n
-            sum_accuracy += accuracy * n
+            sum_loss += loss * numpy.float32(n)  # an int would give float64 on NumPy 1
+            sum_accuracy += accuracy * numpy.float32(n)
             images += n
         sums = numpy.array([float(sum_loss), float(sum_accuracy), images])
         loss, accuracy, images = comm.allreduce(sums)
