@@ -194,8 +194,8 @@ def _scale(ink: numpy.ndarray) -> numpy.ndarray:
     ink = numpy.pad(ink, 10)
     outline = sum(numpy.abs(numpy.diff(ink, axis=axis)).sum() for axis in (0, 1))
     stroke = 2.5 * ink.sum() / outline
-    if stroke < MIN_STROKE * pixel:
-        size = 2 * round((STROKE * pixel - stroke) / 2) + 1
+    size = 2 * round((STROKE * pixel - stroke) / 2) + 1
+    if stroke < MIN_STROKE * pixel and size > 1:  # MaxFilter(1) ends the process in Pillow 12.3
         ink = numpy.asarray(Image.fromarray(ink).filter(ImageFilter.MaxFilter(size)))
     digit = Image.fromarray(_crop(ink))
     size = [max(1, round(side * DIGIT_SIZE / max(digit.size))) for side in digit.size]
