@@ -142,7 +142,7 @@ BOMBS = [
 
 @pytest.mark.filterwarnings('ignore:Duplicate name')
 @pytest.mark.parametrize('lies', [False, True], ids=['', 'lies'])
-@pytest.mark.parametrize(('member', 'compression'), BOMBS)
+@pytest.mark.parametrize(('member', 'compression'), BOMBS, ids=range(len(BOMBS)))
 def test_bombs_do_not_fill_the_memory(files, member, compression, lies):
     with zipfile.ZipFile('mlp.model', 'a') as archive:
         archive.writestr('l1/W.npy', member, compression)  # the last of a name counts
