@@ -46,7 +46,7 @@ def make_parser(script: str = __file__) -> ArgumentParser:
     add('--draw', action='store_true',
         help='open a window to draw digits in with the mouse')
     add('--initmodel', '-m', metavar='FILE', type=path,
-        default=os.path.join('result', snapshots.PREDICTOR),
+        default=os.path.join('result', constants.PREDICTOR),
         help='use the weights in FILE (default: %(default)s)')
     add('--gpu', '-g', metavar='ID', type=int_range(), default=-1,
         help='GPU to use; a negative value means the CPU (default: %(default)s)')

@@ -80,8 +80,9 @@ def int_range(low: float = -math.inf, high: float = math.inf) -> Callable[[str],
 
     def parse(text: str) -> int:
         with contextlib.suppress(ValueError):
-            if low <= int(text) <= high:
-                return int(text)
+            number = int(text)
+            if low <= number <= high:
+                return number
         raise argparse.ArgumentTypeError(f'{text!r} must be an integer{bounds}')
 
     return parse

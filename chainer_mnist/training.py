@@ -19,7 +19,7 @@ from typing import Any
 from chainer_mnist import files, plots, snapshots
 from chainer_mnist.cli import ArgumentParser, python_executable, shell_join
 from chainer_mnist.console import UserError, print_hint, print_line, print_stderr
-from chainer_mnist.constants import ROOT
+from chainer_mnist.constants import PREDICTOR, ROOT, STATE
 from chainer_mnist.distributed import SINGLE_PROCESS, SingleProcess
 from chainer_mnist.fast import fast_training
 from chainer_mnist.signals import GracefulInterrupt
@@ -33,7 +33,7 @@ class RunningMean:
 
     def __init__(self, xp: Any) -> None:
         self._xp = xp
-        self._means: list[tuple[Any, Any, int]] = []
+        self._sums: list[tuple[Any, Any, int]] = []
 
     def update(self, loss: Any, accuracy: Any, images: int) -> None:
         """Adds the means over a mini-batch of ``images`` images. An empty one changes nothing.
@@ -41,15 +41,16 @@ class RunningMean:
         They are variables of shape (). Without an accuracy, its mean is NaN.
         """
         if images:
+            n = numpy.float32(images)  # an int would give float64 on NumPy 1
             array = numpy.nan if accuracy is None else accuracy.array
-            self._means.append((loss.array, array, images))
+            self._sums.append((loss.array * n, array * n, images))
 
     def compute(self, comm: SingleProcess = SINGLE_PROCESS) -> tuple[float, float]:
         """Waits for the device and returns loss and accuracy over all ranks, which all call it."""
         sum_loss, sum_accuracy, images = self._xp.zeros((), 'd'), self._xp.zeros((), 'd'), 0
-        for loss, accuracy, n in self._means:
-            sum_loss += loss * numpy.float32(n)  # an int would give float64 on NumPy 1
-            sum_accuracy += accuracy * numpy.float32(n)
+        for loss, accuracy, n in self._sums:
+            sum_loss += loss
+            sum_accuracy += accuracy
             images += n
         sums = numpy.array([float(sum_loss), float(sum_accuracy), images])
         loss, accuracy, images = comm.allreduce(sums)
@@ -190,7 +191,7 @@ class TrainingSession:
         if self._is_main and not signum and accuracies:
             epoch, accuracy = max(accuracies, key=operator.itemgetter(1))  # as in the picture
             script = os.path.join(os.path.dirname(sys.argv[0]), 'predict.py')
-            model = os.path.join(self.args.out, snapshots.PREDICTOR)
+            model = os.path.join(self.args.out, PREDICTOR)
             use = shell_join([python_executable(), script, '-m', model])
             print_hint(f'best test accuracy: {accuracy:.4f} in epoch {epoch}; next: {use}')
         if self._is_main and not self.args.noplot:
@@ -204,7 +205,7 @@ class TrainingSession:
     def _resume_command(self, parser: ArgumentParser) -> str:
         changes: dict[str, Any] = {'epoch': self.args.epoch, 'seed': self.seed}
         if self.optimizer.epoch >= self.epochs[0]:  # a state has been written
-            state = os.path.join(self.args.out, snapshots.STATE)
+            state = os.path.join(self.args.out, STATE)
             left = self.epochs[-1] - self.optimizer.epoch
             changes = {'resume': state, 'initmodel': None, 'seed': None, 'epoch': left}
         mpiexec = ['mpiexec', '-n', str(self.comm.size)] if self.args.communicator else []

@@ -60,7 +60,7 @@ def model(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(constants.ROOT, raising=False)
         train('-e', 1, '-s', 0, '-o', out)
-    return str(out / snapshots.PREDICTOR)
+    return str(out / constants.PREDICTOR)
 
 
 @pytest.fixture(scope='session')
