@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 import predict
-from helpers import CLONE, train
+from helpers import CLONE, read, train
 
 # Where a shell has started the tests in the background, Ctrl-C is ignored, and what the tests start
 # would ignore it too.
@@ -30,6 +30,17 @@ def tiny(tmp_path_factory):
         with numpy.load(os.path.join(constants.DATA, 'pfnet/chainer/mnist', f'{name}.npz')) as npz:
             numpy.savez(folder / f'{name}.npz', x=npz['x'][:images], y=npz['y'][:images])
     return root
+
+
+@pytest.fixture(scope='session')
+def raw(tiny):
+    """The tiny MNIST's arrays as in its files: x_train and so on, images of 28 x 28 pixels."""
+    arrays = {}
+    for part in ('train', 'test'):
+        npz = read(f'{tiny}/pfnet/chainer/mnist/{part}.npz')
+        arrays[f'x_{part}'] = npz['x'].reshape(-1, 28, 28)
+        arrays[f'y_{part}'] = npz['y']
+    return arrays
 
 
 @pytest.fixture(autouse=True)

@@ -126,6 +126,12 @@ def same(a, b):
     return Path(a).read_bytes() == Path(b).read_bytes()
 
 
+def code_of(page, language=None):
+    """The code blocks of a page, all or those of a language."""
+    blocks = re.findall(r'^```(\w*)\n(.*?)^```$', page.read_text(encoding='utf-8'), re.M | re.S)
+    return [code for its_language, code in blocks if language in (None, its_language)]
+
+
 def log_of(out):
     return json.loads(Path(out, 'log').read_bytes())
 

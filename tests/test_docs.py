@@ -14,7 +14,7 @@ import pytest
 
 import predict
 import train_mnist
-from helpers import CLONE, assert_same_run, log_of, run_code, same, train
+from helpers import CLONE, assert_same_run, code_of, log_of, run_code, same, train
 
 ENGLISH = [CLONE / 'README.md', *(p for p in CLONE.glob('docs/*.md') if '.' not in p.stem)]
 CHINESE = [page.with_suffix('.zh-CN.md') for page in ENGLISH]
@@ -22,12 +22,6 @@ LESSON = CLONE / 'docs' / 'tutorial.md'
 PARSERS = {'train_mnist.py': train_mnist.make_parser(), 'predict.py': predict.make_parser()}
 
 each_page = pytest.mark.parametrize('page', [*ENGLISH, *CHINESE], ids=lambda page: page.name)
-
-
-def code_of(page, language=None):
-    """The code blocks of a page, all or those of a language."""
-    blocks = re.findall(r'^```(\w*)\n(.*?)^```$', page.read_text(encoding='utf-8'), re.M | re.S)
-    return [code for its_language, code in blocks if language in (None, its_language)]
 
 
 def prose_of(page):

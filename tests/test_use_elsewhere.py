@@ -1,7 +1,6 @@
 """What the pages say of using a model elsewhere, and of errors that Chainer alone ends with."""
 
 import os
-import re
 import shutil
 import sys
 
@@ -13,13 +12,12 @@ import pytest
 from chainer import optimizers, serializers
 
 import net
-from helpers import CLONE, environment, log_of, run_command, same, train
+from helpers import CLONE, code_of, environment, log_of, run_command, same, train
 
 
 def run_block(page, package, **variables):
     """Runs the first code block of a page that imports a package. Returns its variables."""
-    text = (CLONE / 'docs' / page).read_text(encoding='utf-8')
-    blocks = re.findall(r'^```py\n(.*?)^```$', text, re.M | re.S)
+    blocks = code_of(CLONE / 'docs' / page, 'py')
     exec(next(code for code in blocks if f'import {package}\n' in code), variables)
     return variables
 

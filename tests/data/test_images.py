@@ -26,13 +26,6 @@ LAYOUTS = [(24, 32, 0.5, 0.5), (60, 200, 0.1, 0.8), (150, 220, 0.5, 0.2)]
 RESAMPLE = Image.Resampling.BICUBIC
 
 
-@pytest.fixture(scope='module')
-def digits(tiny):
-    """The tiny MNIST's test set: images, uint8 of shape (300, 28, 28), and labels."""
-    with numpy.load(tiny / 'pfnet/chainer/mnist/test.npz') as npz:
-        return npz['x'].reshape(-1, 28, 28), npz['y']
-
-
 def render(digit, font='DejaVuSans', layout=LAYOUTS[2], paper='white', ink='black', mode='RGB'):
     size, side, x, y = layout
     image = Image.new(mode, (side, side), paper)
@@ -72,8 +65,8 @@ def test_printed_digits_are_recognized(predictor, colors):
 @pytest.mark.parametrize(
     ('scale', 'inverted', 'margin'), [(1, False, 0), (4, True, 3), (1.7, False, 2)]
 )
-def test_mnists_own_images_as_files(predictor, digits, scale, inverted, margin):
-    x, t = digits
+def test_mnists_own_images_as_files(predictor, raw, scale, inverted, margin):
+    x, t = raw['x_test'], raw['y_test']
     images = []
     for pixels in numpy.pad(x, ((0, 0), (margin, 3 * margin), (2 * margin, margin))):
         image = Image.fromarray(255 - pixels if inverted else pixels)
@@ -149,8 +142,8 @@ PICTURES = {
 
 
 @pytest.mark.parametrize('draw', PICTURES.values(), ids=PICTURES)
-def test_pictures_that_people_make(draw, predictor, digits):
-    x, t = digits
+def test_pictures_that_people_make(draw, predictor, raw):
+    x, t = raw['x_test'], raw['y_test']
     images = [prepared(draw(digit)) for digit in x[:10]]
     assert accuracy(predictor, images, t[:10]) > 0.75
 

@@ -12,23 +12,12 @@ from chainer_mnist.console import UserError
 import numpy
 import pytest
 
-from helpers import make_pipe, read
+from helpers import make_pipe
 
 # Of what Chainer's get_mnist() gives: images and labels, first for training and then for testing
 SHA256 = '3fe175606eb92792a8c3784c15e96ef590525beff1e9f2882b860c9a61665ee6'
 FIX = "set CHAINER_DATASET_ROOT to a data set's folder or one of its files, or unset it"
 BUDGET = 3e7  # bytes: twice what an untrusted file may unpack to, about
-
-
-@pytest.fixture(scope='session')
-def raw(tiny):
-    """The tiny MNIST's arrays as in its files: x_train and so on, images of 28 x 28 pixels."""
-    arrays = {}
-    for part in ('train', 'test'):
-        npz = read(f'{tiny}/pfnet/chainer/mnist/{part}.npz')
-        arrays[f'x_{part}'] = npz['x'].reshape(-1, 28, 28)
-        arrays[f'y_{part}'] = npz['y']
-    return arrays
 
 
 @pytest.fixture

@@ -36,17 +36,13 @@ def mpi_train(processes, *words):
     return done.stdout
 
 
-def write_changed(change):
-    """Writes the script with a change of Python code. Returns its path."""
-    Path('changed.py').write_text(CHANGED.replace('{change}', change))
-    return os.path.abspath('changed.py')
-
-
 def run_changed(change, processes, *words):
     """Runs the script with a change of Python code, on one process or on several."""
+    Path('changed.py').write_text(CHANGED.replace('{change}', change))
     prefix = [MPIEXEC, '-n', str(processes)] if processes > 1 else []
     words += ('-c', 'naive') if prefix else ()
-    return run_command([*prefix, *command_line('--noplot', *words, script=write_changed(change))])
+    script = os.path.abspath('changed.py')
+    return run_command([*prefix, *command_line('--noplot', *words, script=script)])
 
 
 def assert_close_runs(a, b):

@@ -38,16 +38,6 @@ class StaticNetwork(Network):
         return super().forward(x)
 
 
-class Penalty(Network):
-    """A loss with the gradient of a gradient: double backpropagation."""
-
-    def forward(self, x, t):
-        x = chainer.Variable(x)
-        y = self.l3(F.tanh(self.l1(x)))
-        (gx,) = chainer.grad([F.sum(y)], [x], enable_double_backprop=True)
-        return F.softmax_cross_entropy(y, t) + F.sum(gx * gx)
-
-
 def deeper(self, h):
     for link in (self.a, self.b, self.a):
         h = F.relu(link(h))
@@ -99,7 +89,6 @@ NETWORKS = {
     'ignored labels': loss_with(),
     'class weights': loss_with(class_weight=numpy.arange(10, dtype='f')),
     'loss as a sum': loss_with(normalize=False),
-    'double backpropagation': lambda: Penalty(),
     'static_graph': lambda: L.Classifier(StaticNetwork()),
 }
 

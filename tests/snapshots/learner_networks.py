@@ -64,16 +64,4 @@ class Frozen(MLP):
         return super().forward(x)
 
 
-class Deeper(MLP):
-    """With one layer more."""
-
-    def __init__(self, n_units, n_out):
-        super().__init__(n_units, n_out)
-        with self.init_scope():
-            self.l4 = L.Linear(n_out, n_out)
-
-    def forward(self, x):
-        return self.l4(super().forward(x))
-
-
 NETWORKS = [MLP, TrainFlagMLP, Convolutional, Nested, Auxiliary, Frozen]

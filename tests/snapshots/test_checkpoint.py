@@ -14,7 +14,7 @@ import chainer.links as L
 import numpy
 import pytest
 from chainer import optimizers, serializers
-from learner_networks import IMAGES, NETWORKS, UNITS, Auxiliary, Convolutional, Deeper, Nested
+from learner_networks import IMAGES, NETWORKS, UNITS, Auxiliary, Convolutional, Nested
 from plain_chainer import save_all
 from snapshot_targets import assert_refused, content, load, make, make_predictor, save, train
 
@@ -236,8 +236,8 @@ DIFFERENT = r'was saved from a different network \('
     ('theirs', 'ours', 'difference'),
     [
         ({'units': 9}, MLP, 'was saved with 9 units; pass -u 9'),
-        ({'network': Deeper}, MLP, rf'{DIFFERENT}unexpected: l4/W, l4/b\); .*'),
-        ({}, Deeper, rf'{DIFFERENT}missing or None: l4/W, l4/b\); .*'),
+        ({'network': Auxiliary}, MLP, rf'{DIFFERENT}unexpected: auxiliary/W, auxiliary/b\); .*'),
+        ({}, Auxiliary, rf'{DIFFERENT}missing or None: auxiliary/b\); .*'),
         ({'network': Convolutional}, MLP, rf'{DIFFERENT}unexpected: conv/W, .*, \.\.\.\); .*'),
     ],
 )
@@ -264,12 +264,6 @@ def test_state_of_the_other_network(network):
     save('result', train(make(network)))
     message = f'result/mlp.state was saved with --net {name}; pass --net {name}'
     assert_refused('-r', 'result/mlp.state', message, make(other))
-
-
-def test_models_that_are_no_state(saved):
-    for name in ('classifier.model', 'mlp.model'):
-        message = f'result/{name} is not a training state; pass a .*'
-        assert_refused('-r', f'result/{name}', message)
 
 
 KEPT = {'Adam': 'm, v', 'AMSGrad': 'm, v, vhat', 'SGD': 'nothing', 'MomentumSGD': 'v'}

@@ -18,10 +18,8 @@ from snapshot_targets import assert_refused, content, load, make, train
 from helpers import log_of, read, rewrite
 from net import TrainFlagMLP
 
-OLD = Path(__file__).parent / 'chainer2' / 'trainer' / 'snapshot_iter_13'
 WITHIN = '{} ends within epoch {}: resuming from the beginning of it\n'
 TRAINER_LOG = 'extensions/LogReport/_log'
-DROPPING = 'dropping {} of {} log records newer than the snapshot\n'
 
 
 def epochs_of(checkpoint):
@@ -71,14 +69,6 @@ def test_within_an_epoch(iterations, epochs, capsys):
     assert (resumed.epoch, resumed.t) == (len(epochs) - 1, iterations)
 
 
-def test_within_an_epoch_of_chainer_2(capsys):
-    """Written on Python 2.7. Its Trainer never told the optimizer of its epochs."""
-    optimizer = make(units=4)
-    assert epochs_of(load('-r', OLD, optimizer, units=4)) == [1, 2]
-    assert (optimizer.epoch, optimizer.t) == (2, 13)
-    assert capsys.readouterr().out == WITHIN.format(OLD, 3)
-
-
 # The log
 
 
@@ -114,7 +104,7 @@ def test_records_newer_than_the_snapshot_are_dropped(plain, counted, capsys):
     newer = [{'epoch': epoch, 'iteration': 5 * epoch} for epoch in (3, 4)]
     Path('result/log').write_text(json.dumps([within, *plain, *newer]))
     assert load('-r', 'result/mlp.state').records == [within, *plain]
-    assert capsys.readouterr().out == DROPPING.format(2, 6)
+    assert capsys.readouterr().out == 'dropping 2 of 6 log records newer than the snapshot\n'
 
 
 def test_what_other_programs_write_in_records_is_kept(plain):

@@ -2,8 +2,8 @@
 
 TINY is a folder with train.npz, the first 500 images of MNIST. The network has 4 units. The files
 are those of the tutorial's script after one epoch, and the weights after one epoch more. Those in
-trainer/ are of Chainer's Trainer: at the end of its second epoch and three iterations later,
-its log at the end, and the weights after one epoch more than two.
+trainer/ are of Chainer's Trainer: its log and its snapshot after two epochs, and the weights after
+one epoch more.
 """
 
 import sys
@@ -54,18 +54,12 @@ sweep()
 serializers.save_npz('one-epoch-more.model', model)
 
 
-def train(length, unit, log_name):
-    model, optimizer = set_up()
-    iterator = iterators.SerialIterator(chainer.datasets.TupleDataset(x, t), 100)
-    updater = training.StandardUpdater(iterator, optimizer)
-    trainer = training.Trainer(updater, (length, unit), out='trainer')
-    trainer.extend(extensions.LogReport(trigger=(1, 'epoch'), log_name=log_name))
-    trainer.extend(extensions.snapshot(), trigger=(length, unit))
-    trainer.run()
-    return model, optimizer
-
-
-train(13, 'iteration', None)
-model, optimizer = train(2, 'epoch', 'log')
+model, optimizer = set_up()
+iterator = iterators.SerialIterator(chainer.datasets.TupleDataset(x, t), 100)
+updater = training.StandardUpdater(iterator, optimizer)
+trainer = training.Trainer(updater, (2, 'epoch'), out='trainer')
+trainer.extend(extensions.LogReport(trigger=(1, 'epoch')))
+trainer.extend(extensions.snapshot(), trigger=(2, 'epoch'))
+trainer.run()
 sweep()
 serializers.save_npz('trainer/one-epoch-more.model', model)
