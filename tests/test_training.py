@@ -81,6 +81,12 @@ def test_a_run_is_a_plain_loop_with_chainers_adam():
         numpy.testing.assert_array_equal(array, dict(model.namedparams())[f'/{key}'].array)
 
 
+def test_accuracy_after_one_epoch_on_the_whole_mnist(model):
+    [record] = log_of(os.path.dirname(model))
+    assert record['validation/main/loss'] < 0.25
+    assert 0.925 < record['validation/main/accuracy'] < 0.96
+
+
 def test_both_networks_give_the_same_run():
     for name in ('classifier', 'trainflag'):
         train('-e', 1, '-s', 1, '-n', name, '-o', name)
