@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # python -P and 
 from chainer_mnist import constants
 from chainer_mnist.cli import ArgumentParser, int_range, path
 from chainer_mnist.console import one_line_errors, print_line
-from chainer_mnist.data import load_mnist
+from chainer_mnist.data import load_mnist, scale
 from chainer_mnist.devices import get_device
 from chainer_mnist.distributed import COMMUNICATORS, create_communicator
 from chainer_mnist.fast import Adam
@@ -71,14 +71,14 @@ def make_parser(script: str = __file__) -> ArgumentParser:
 def train(
     model: chainer.Chain, optimizer: chainer.Optimizer, x: Any, t: Any, batches: Any
 ) -> RunningMean:
-    """Trains for one epoch on images ``x``, float32, of shape (N, 784), and labels ``t``, int32.
+    """Trains for one epoch on images ``x``, uint8 or float32 (N, 784), and labels ``t``, int32.
 
     Both are on the device of the model. ``batches`` yields the indices of each mini-batch.
     """
     means = RunningMean(model.xp)
     for batch in batches:
         # Pass the loss function (the model defines it) and its arguments
-        optimizer.update(model, x[batch], t[batch])
+        optimizer.update(model, scale(x[batch]), t[batch])
         means.update(model.loss, model.accuracy, len(batch))
     return means
 
@@ -92,7 +92,7 @@ def evaluate(model: chainer.Chain, x: Any, t: Any) -> RunningMean:
     has_accuracy = getattr(model, 'compute_accuracy', True)
     with evaluation_mode(model) as predictor:
         for i in six.moves.range(0, len(x), TEST_BATCHSIZE):
-            y, labels = predictor(x[i : i + TEST_BATCHSIZE]), t[i : i + TEST_BATCHSIZE]
+            y, labels = predictor(scale(x[i : i + TEST_BATCHSIZE])), t[i : i + TEST_BATCHSIZE]
             accuracy = accfun(y, labels) if has_accuracy else None
             means.update(lossfun(y, labels), accuracy, len(labels))
     return means
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     optimizer = Adam().setup(model)
 
     # Load the MNIST dataset
-    (x_train, t_train), (x_test, t_test) = load_mnist()
+    (x_train, t_train), (x_test, t_test) = load_mnist(scaled=False)
     comm.check_same(options=argv or sys.argv[1:], data=(t_train.tobytes(), t_test.tobytes()))
     # The first call draws the weights, on the CPU, so that a seed gives the same on any device
     evaluate(model, x_train[:2], t_train[:2])
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
         for epoch in session.epochs:
             print_line('epoch', epoch)
             if epoch == session.epochs[0]:
-                session.save_graph(x_train[: args.batchsize], t_train[: args.batchsize])
+                session.save_graph(scale(x_train[: args.batchsize]), t_train[: args.batchsize])
 
             # training: each epoch has random numbers of its own, so that a resumed run has the same
             numpy.random.seed([seed, epoch])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from chainer_mnist.console import UserError
-from chainer_mnist.data.mnist import load_mnist
+from chainer_mnist.data.mnist import load_mnist, scale
 
 import numpy
 
-__all__ = ['load_mnist', 'read_image']
+__all__ = ['load_mnist', 'read_image', 'scale']
 
 
 def read_image(path: str, pixels: numpy.ndarray | None = None) -> numpy.ndarray:

@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import struct
+from typing import Any
 
 from chainer_mnist.console import UserError
 from chainer_mnist.constants import DATA, MAX_IMAGES, ROOT
@@ -30,23 +31,36 @@ TORCHVISION = ('MNIST', 'FashionMNIST', 'KMNIST', 'EMNIST', 'QMNIST')
 Dataset = tuple[numpy.ndarray, numpy.ndarray]
 
 
-def load_mnist() -> tuple[Dataset, Dataset]:
+def load_mnist(scaled: bool = True) -> tuple[Dataset, Dataset]:
     """Loads the training set and the test set from ``CHAINER_DATASET_ROOT``, or else ``data/``.
 
     Each is ``(x, t)``: images, float32 from 0 to 1, of shape (N, 784), and labels, int32, of shape
-    (N,). :data:`LAYOUTS` says which files are read. Pixels in them may go to 255 or to 1.
+    (N,). Images that are not ``scaled`` are uint8, where the files hold integers from 0 to 255.
+    :data:`LAYOUTS` says which files are read. Pixels in them may go to 255 or to 1.
 
     Raises ``UserError`` if a file is missing, damaged or holds other data.
     """
     root = os.environ.get(ROOT)
     try:
         train_x, train_t, test_x, test_t = _resolve_paths(root or DATA)
-        return _load(train_x, train_t), _load(test_x, test_t)
+        return _load(train_x, train_t, scaled), _load(test_x, test_t, scaled)
     except UserError as error:
         if root:
             raise
         what = str(error).rpartition('; ')[0]
         raise UserError(f'{what}; bring it back with "git checkout data" in the clone') from None
+
+
+def scale(x: Any) -> Any:
+    """Turns pixels, uint8, into float32 from 0 to 1. Other images are returned as they are.
+
+    The bits are those of ``chainer.datasets.get_mnist``.
+    """
+    if x.dtype != numpy.uint8:
+        return x
+    y = x.astype(numpy.float32)
+    y *= numpy.float32(1 / 255)
+    return y
 
 
 def _resolve_paths(root: str) -> list[tuple[str, str]]:
@@ -78,7 +92,7 @@ def _locate(folder: str, name: str) -> tuple[str, str]:
     return next(filter(os.path.isfile, paths), paths[0]), key
 
 
-def _load(images: tuple[str, str], labels: tuple[str, str]) -> Dataset:
+def _load(images: tuple[str, str], labels: tuple[str, str], scaled: bool) -> Dataset:
     """Loads the training set or the test set."""
     t = _read(*labels)
     good = t.ndim == 1 and 0 < len(t) <= MAX_IMAGES and t.dtype.kind in 'biuf'
@@ -91,11 +105,11 @@ def _load(images: tuple[str, str], labels: tuple[str, str]) -> Dataset:
     largest = x.max()
     if not (x.min() >= 0 and largest <= 255) or 1 < largest < 2:  # NaN is not in the range
         raise _wrong(images[0], x, 'pixels must go from 0 to 255 or from 0 to 1')
-    scaled = numpy.empty((len(x), 784), numpy.float32)
-    # Bit for bit as chainer.datasets.get_mnist does.
-    scale = numpy.float32(1 / 255 if largest > 1 else 1)
-    numpy.multiply(x.reshape(scaled.shape), scale, scaled, dtype='f', casting='same_kind')
-    return scaled, t.astype(numpy.int32)
+    are_bytes = largest > 1 and x.dtype.kind != 'f'
+    x = x.reshape(len(x), 784).astype(numpy.uint8 if are_bytes else numpy.float32)
+    if largest > 1 and not are_bytes:
+        x *= numpy.float32(1 / 255)
+    return scale(x) if scaled else x, t.astype(numpy.int32)
 
 
 def _wrong(path: str, array: numpy.ndarray, fix: str) -> UserError:
