@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
+from chainer_mnist.console import print_line
 from chainer_mnist.fast import graph, kernels
 from chainer_mnist.fast.adam import Adam
 
+import numpy
 import threadpoolctl
 
 __all__ = ['Adam', 'fast_training']
@@ -23,9 +26,17 @@ THREAD_VARIABLES.append('VECLIB_MAXIMUM_THREADS')
 
 @contextlib.contextmanager
 def fast_training(units: int) -> Iterator[None]:
-    """Sets Chainer and BLAS up for training with so many units in each hidden layer."""
-    is_set = any(map(os.environ.get, THREAD_VARIABLES))
-    threads = None if is_set or units >= MIN_UNITS_FOR_THREADS else 1
+    """Sets Chainer and BLAS up for training with so many units in each hidden layer.
+
+    BLAS takes a single thread for few units, and, with a line that says so, on busy cores.
+    """
+    threads = None
+    if not any(map(os.environ.get, THREAD_VARIABLES)):
+        if units < MIN_UNITS_FOR_THREADS:
+            threads = 1
+        elif _are_cores_busy():
+            threads = 1
+            print_line('# BLAS threads: 1 (the cores are busy; OMP_NUM_THREADS sets a number)')
     with threadpoolctl.threadpool_limits(threads, user_api='blas'), contextlib.ExitStack() as stack:
         kernels.compile_with_numba()
         for owner, name, chainers, ours in graph.METHODS:
@@ -33,3 +44,16 @@ def fast_training(units: int) -> Iterator[None]:
                 stack.callback(setattr, owner, name, chainers)
                 setattr(owner, name, ours)
         yield
+
+
+def _are_cores_busy() -> bool:
+    """Says whether BLAS is slower with all its threads, which then wait for each other."""
+    x, W, seconds = numpy.ones((100, 1000), 'f'), numpy.ones((1000, 1000), 'f'), []  # noqa: N806
+    for threads in (1, None):
+        with threadpoolctl.threadpool_limits(threads, user_api='blas'):
+            x.dot(W)  # the first one starts the threads
+            start = time.perf_counter()
+            for _ in range(10):
+                x.dot(W)
+            seconds.append(time.perf_counter() - start)
+    return seconds[1] > 1.5 * seconds[0]

@@ -22,7 +22,7 @@ def state():
     not threadpoolctl.threadpool_info(),
     reason="threadpoolctl does not see NumPy's BLAS, as with Accelerate on macOS",
 )
-def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
+def test_few_units_and_busy_cores_take_one_thread_and_leave_no_trace(monkeypatch, capsys):
     for name in fast.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     with threadpoolctl.threadpool_limits(2, user_api='blas'):
@@ -32,11 +32,16 @@ def test_few_units_take_one_thread_and_leave_no_trace(monkeypatch):
             assert state()[1] is not before[1]
             raise KeyboardInterrupt
         assert state() == before
-        with fast.fast_training(1000):
-            assert state()[0] == {2}
+        for seconds, threads in ((1.4, 2), (1.6, 1)):  # with two threads, where one takes 1
+            clock = iter([0, 1, 0, seconds])
+            monkeypatch.setattr('time.perf_counter', lambda: next(clock))  # noqa: B023
+            with fast.fast_training(1000):
+                assert state()[0] == {threads}
+        assert capsys.readouterr().out.startswith('# BLAS threads: 1 (the cores are busy; ')
         monkeypatch.setenv('OMP_NUM_THREADS', '2')
-        with fast.fast_training(50):
-            assert state()[0] == {2}
+        for units in (50, 1000):
+            with fast.fast_training(units):
+                assert state()[0] == {2}
 
 
 BROKEN = {
