@@ -10,7 +10,7 @@ from chainer_mnist.fast import kernels
 from chainer_mnist.fast.kernels import is_float32
 
 import numpy
-from chainer import Parameter, optimizers
+from chainer import Link, Parameter, optimizers
 from chainer.optimizers import adam
 from numpy import ndarray
 
@@ -50,10 +50,12 @@ class Adam(optimizers.Adam):
             return
         if lossfun is not None:
             loss = lossfun(*args, **kwds)
-            self.target.cleargrads()
+        params = list(self.target.params())
+        if lossfun is not None:
+            _clear_grads(self.target, params)
             loss.backward()
             del loss
-        updates = self._get_updates()
+        updates = self._get_updates(params)
         if updates is None:
             super().update()
             return
@@ -62,29 +64,39 @@ class Adam(optimizers.Adam):
             rule.t += 1
         _update(updates, self.hyperparam)
 
-    def _get_updates(self) -> Updates | None:
+    def _get_updates(self, params: list[Parameter]) -> Updates | None:
         """Finds the rule and the arrays of each parameter. ``None`` leaves all to Chainer."""
         methods = _get_methods(optimizers.Adam), _get_rule_methods(AdamRule), Parameter.update
         if methods != METHODS:
             return None
         if self._hookable is None or _has_hooks(self) or not _is_vanilla(self.hyperparam):
             return None
-        updates = []
-        for param in self.target.params():
+        updates, own = [], {'_parent': self.hyperparam}
+        for param in params:
             rule = param.update_rule
             if type(rule) is not AdamRule or len(vars(rule)) != RULE_SIZE or not rule.enabled:
                 return None
             if type(param) is not Parameter or 'update' in vars(param) or _has_hooks(rule):
                 return None
             arrays = _get_arrays(param, rule)
-            if arrays is None or vars(rule.hyperparam) != {'_parent': self.hyperparam}:
+            if arrays is None or vars(rule.hyperparam) != own:
                 return None
             updates.append((rule, arrays))
         return updates
 
 
-def _has_hooks(hookable: Any) -> bool:
-    return hookable._hookable._pre_update_hooks or hookable._hookable._post_update_hooks
+def _clear_grads(link: Link, params: list[Parameter]) -> None:
+    """Does what ``link.cleargrads`` does, given its parameters."""
+    if getattr(link.cleargrads, '__func__', None) is not _chainer_cleargrads:
+        link.cleargrads()
+        return
+    for param in params:
+        param.cleargrad()
+
+
+def _has_hooks(owner: Any) -> bool:
+    hookable = owner._hookable
+    return hookable._pre_update_hooks or hookable._post_update_hooks
 
 
 def _is_vanilla(h: Any) -> bool:
@@ -125,6 +137,7 @@ def _update(updates: Updates, h: Any) -> None:
             kernels.numpy_adam(*flat, constants[rule.t])
 
 
+_chainer_cleargrads = Link.cleargrads
 TINY = float(numpy.finfo('f').tiny)
 PLAIN = {*vars(optimizers.Adam()), 'target', 't', 'epoch', '_hookable', '_loss_scaling_isnan'}
 RULE_SIZE = len(vars(AdamRule()))

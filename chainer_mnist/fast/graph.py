@@ -107,9 +107,8 @@ def backward(self: Variable, *args: Any, **kwargs: Any) -> None:
 def _backprop(y: VariableNode, gy: ndarray) -> None:
     """Visits the functions, the last first, and leaves the gradients in the leaves."""
     table = GradTable(accumulate_grad_inputs=True)
-    table.accumulate(y, gy)
-    grads, heap, nodes = table.grads, list[Any](), [y]
-    seen, leaves = set[FunctionNode](), set[VariableNode]()
+    grads, heap, seen, leaves = table.grads, list[Any](), set[FunctionNode](), set[VariableNode]()
+    grads[y], nodes = [gy], [y]
     while True:
         for x in nodes:
             function = x._creator_node
@@ -133,12 +132,12 @@ def _backprop(y: VariableNode, gy: ndarray) -> None:
             nodes = _chainer_step(function, table)
             continue
         del grads[y]
-        for x, gx in found:
+        nodes, arrays = found
+        for x, gx in zip(nodes, arrays):
             if x in grads or getattr(x._variable(), '_grad', None) is not None:
                 for before in table.get_as_list(x):
                     gx = chainer.functions.add(before, gx).array
             grads[x] = [gx]
-        nodes = [x for x, _ in found]
     for x in leaves:
         leaf, gx = x._variable(), grads[x][0]
         if leaf is not None:

@@ -24,9 +24,11 @@ from numpy import ndarray
 
 BLOCK_SIZE = 40960  # elements that Adam updates at a time: five arrays of them stay in the cache
 FLOAT32, INT32, ZERO = numpy.dtype('f'), numpy.dtype('i'), numpy.zeros((), 'f')
+# In this type NumPy multiplies float32 by a float64: since NumPy 2, this is float64.
+SCALE_TYPE = numpy.result_type(numpy.zeros(1, 'f'), numpy.float64(1)).type
 
 Results = Optional[tuple[ndarray]]
-Gradients = Optional[list[tuple[VariableNode, ndarray]]]
+Gradients = Optional[tuple[list[VariableNode], list[ndarray]]]
 
 
 def is_float32(*arrays: object) -> bool:
@@ -39,13 +41,14 @@ def is_float32(*arrays: object) -> bool:
 
 def forward(function: FunctionNode, arrays: list[ndarray]) -> Results:
     """Does what ``function.forward`` does, and the checks of types before it."""
-    cls = type(function)
-    if cls not in FUNCTIONS or _get_methods(cls) != METHODS[cls]:
+    if type(function) not in FUNCTIONS:
         return None
-    # It has its default options and no method of its own, and has not been applied before.
-    if getattr(function, 'class_weight', None) is not None or vars(function) != DEFAULTS[cls]:
+    forward_kernel, backward_kernel, methods = FUNCTIONS[type(function)]
+    try:
+        if _get_methods(function) != methods:
+            return None
+    except AttributeError:  # one was put into the object itself
         return None
-    forward_kernel, backward_kernel = FUNCTIONS[cls]
     results = forward_kernel(function, *arrays)
     if results is not None:
         function._kernel = backward_kernel
@@ -54,8 +57,9 @@ def forward(function: FunctionNode, arrays: list[ndarray]) -> Results:
 
 def backward(function: FunctionNode, y: VariableNode, gy: Any) -> Gradients:
     """Does what ``function.backward`` does, given the output and its gradient."""
-    kernel, gy = getattr(function, '_kernel', None), gy if type(gy) is ndarray else gy._data[0]
-    if kernel is None or {'backward', 'backward_accumulate'} & vars(function).keys():
+    attributes = vars(function)
+    kernel, gy = attributes.get('_kernel'), gy if type(gy) is ndarray else gy._data[0]
+    if kernel is None or 'backward' in attributes or 'backward_accumulate' in attributes:
         return None
     return kernel(function, y._data, gy) if is_float32(gy) else None
 
@@ -79,14 +83,15 @@ def _linear_backward(function: LinearFunction, y: None, gy: ndarray) -> Gradient
     x, W = inputs[0]._data, inputs[1]._data  # noqa: N806
     if not is_float32(x, W) or x.shape != (len(gy), W.shape[1]):
         return None
+    nodes = [x for x in inputs if x._requires_grad]
     grads = []
     if inputs[0]._requires_grad:
-        grads.append((inputs[0], gy.dot(W)))
+        grads.append(gy.dot(W))
     if inputs[1]._requires_grad:
-        grads.append((inputs[1], gy.T.dot(x)))
+        grads.append(gy.T.dot(x))
     if inputs[2:] and inputs[2]._requires_grad:
-        grads.append((inputs[2], numpy.add.reduce(gy, 0)))
-    return grads
+        grads.append(sum_rows(gy) if len(W) > 1 else gy.sum(0))
+    return nodes, grads
 
 
 def _relu(function: ReLU, x: ndarray, *more: ndarray) -> Results:
@@ -99,10 +104,12 @@ def _relu(function: ReLU, x: ndarray, *more: ndarray) -> Results:
 def _relu_backward(function: ReLU, y: ndarray, gy: ndarray) -> Gradients:
     if not is_float32(y) or y.ndim != 2 or y.shape != gy.shape:
         return None
-    return [(function.inputs[0], relu_backward(y, gy))]
+    return [function.inputs[0]], [relu_backward(y, gy)]
 
 
 def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> Results:
+    if function.class_weight is not None or _get_options(function) != DEFAULTS:
+        return None
     if not _are_scores_and_labels(*arrays) or not are_in_range(*arrays):
         return None
     x, t = arrays
@@ -120,19 +127,22 @@ def _softmax_cross_entropy(function: SoftmaxCrossEntropy, *arrays: ndarray) -> R
     return (loss.reshape(()),)
 
 
+_get_options = operator.attrgetter('normalize', 'cache_score', 'ignore_label', 'reduce')
+DEFAULTS = _get_options(SoftmaxCrossEntropy())
+
+
 def _softmax_cross_entropy_backward(function: Any, y: None, gy: ndarray) -> Gradients:
     x, t = [node._data for node in function.inputs]
     if not _are_scores_and_labels(x, t) or not is_float32(function.y) or function.ignore_label >= 0:
         return None
     if function.class_weight is not None or not are_in_range(x, t):
         return None  # Numba would write beyond the array
-    gx = softmax_backward(function.y, t)
-    gx *= gy * function._coeff
-    return [(function.inputs[0], gx)]
+    gx = softmax_backward(function.y, t, SCALE_TYPE(gy * function._coeff))
+    return [function.inputs[0]], [gx]
 
 
 def _accuracy(function: Accuracy, *arrays: ndarray) -> Results:
-    if not _are_scores_and_labels(*arrays):
+    if function.ignore_label is not None or not _are_scores_and_labels(*arrays):
         return None
     y, t = arrays
     return (numpy.array(count_right(y, t) / len(t), 'f'),)
@@ -148,15 +158,19 @@ def _are_scores_and_labels(*arrays: ndarray) -> bool:
     return t.dtype == INT32 and t.flags.carray
 
 
-FUNCTIONS: dict[type, Any] = {
-    LinearFunction: (_linear, _linear_backward),
-    ReLU: (_relu, _relu_backward),
-    SoftmaxCrossEntropy: (_softmax_cross_entropy, _softmax_cross_entropy_backward),
-    Accuracy: (_accuracy, None),
+# Of an object, so that what was put into it is found, too.
+_get_methods = operator.attrgetter(
+    *[f'{name}.__func__' for name in ('check_type_forward', 'forward', 'forward_cpu', 'backward')]
+)
+FUNCTIONS = {
+    cls: (forward_kernel, backward_kernel, _get_methods(cls()))
+    for cls, forward_kernel, backward_kernel in (
+        (LinearFunction, _linear, _linear_backward),
+        (ReLU, _relu, _relu_backward),
+        (SoftmaxCrossEntropy, _softmax_cross_entropy, _softmax_cross_entropy_backward),
+        (Accuracy, _accuracy, None),
+    )
 }
-_get_methods = operator.attrgetter('check_type_forward', 'forward', 'forward_cpu', 'backward')
-METHODS = {cls: _get_methods(cls) for cls in FUNCTIONS}
-DEFAULTS = {cls: vars(cls()) for cls in FUNCTIONS}
 
 
 def add_bias(y: ndarray, b: ndarray) -> None:
@@ -172,6 +186,11 @@ def relu(x: ndarray) -> ndarray:
 def relu_backward(y: ndarray, gy: ndarray) -> ndarray:
     """Computes the gradient of ReLU's input."""
     return gy * (y > ZERO)
+
+
+def sum_rows(gy: ndarray) -> ndarray:
+    """Sums up the rows. A single column is summed in another order by NumPy than by Numba."""
+    return gy.sum(0)
 
 
 def are_in_range(x: ndarray, t: ndarray) -> bool:
@@ -201,10 +220,11 @@ def log_softmax(x: ndarray, top: ndarray, s: ndarray, t: ndarray) -> tuple[ndarr
     return y, y[numpy.arange(len(t)), t]
 
 
-def softmax_backward(y: ndarray, t: ndarray) -> ndarray:
-    """Subtracts 1 at the label of each row."""
+def softmax_backward(y: ndarray, t: ndarray, scale: Any) -> ndarray:
+    """Subtracts 1 at the label of each row, and scales all."""
     gx = y.copy()
     gx[numpy.arange(len(t)), t] -= 1
+    gx *= scale
     return gx
 
 
@@ -260,7 +280,7 @@ adam: Any = numpy_adam
 
 # Where there is a numba_NAME, Numba compiles that in place of NAME.
 KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'subtract_max', 'log_softmax']
-KERNELS += ['softmax_backward', 'count_right', 'adam']
+KERNELS += ['sum_rows', 'softmax_backward', 'count_right', 'adam']
 
 
 @functools.cache
@@ -288,7 +308,8 @@ def _try_kernels() -> list[bytes]:
     x, y, z = numpy.maximum(random.standard_normal((3, 50, 33)), -1).astype('f')
     t, column = random.randint(0, 33, 50).astype('i'), x[:, :1].copy()
     add_bias(y, x[0])
-    arrays = [x, y, z, relu(x), relu_backward(x, y), softmax_backward(x, t)]
+    arrays = [x, y, z, relu(x), relu_backward(x, y), sum_rows(x)]
+    arrays.append(softmax_backward(x, t, SCALE_TYPE(1 / 3)))
     arrays += [*log_softmax(x, column, column.copy(), t), *subtract_max(x)]
     constants = numpy.array([0.001, 0.1, 0.001, 1e-8], 'f')
     adam(*[a.reshape(-1) for a in (x, y, z, numpy.abs(x))], constants)
