@@ -81,9 +81,7 @@ def _darkness(pixels: numpy.ndarray) -> numpy.ndarray:
     image = Image.fromarray(pixels.mean(axis=2))
     small = image.copy()
     small.thumbnail((64, 64), Image.Resampling.BOX)
-    padded = numpy.pad(numpy.asarray(small), 6, mode='edge')
-    windows = numpy.lib.stride_tricks.sliding_window_view(padded, (13, 13))
-    paper = Image.fromarray(numpy.median(windows, axis=(2, 3)).astype('f')).resize(image.size)
+    paper = small.filter(ImageFilter.MedianFilter(13)).resize(image.size)
     darkness = 1 - numpy.asarray(image) / numpy.asarray(paper)
     return numpy.clip(numpy.nan_to_num(darkness), 0, 1)  # on black paper, nothing is darker
 
