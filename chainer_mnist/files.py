@@ -7,7 +7,6 @@ import errno
 import glob
 import os
 import secrets
-import sys
 import time
 from collections.abc import Iterator
 
@@ -92,7 +91,7 @@ def write_atomically(out: str, contents: dict[str, bytes]) -> None:
         _flush_directory(out)
     except OSError as error:
         fix = 'free disk space or ' if error.errno == errno.ENOSPC else ''
-        if sys.platform == 'win32' and isinstance(error, PermissionError):
+        if os.name == 'nt' and isinstance(error, PermissionError):
             fix = 'close the program that has it open or '
         what = f'cannot write {path}: {error.strerror}'
         raise UserError(f'{what}; {fix}{ELSEWHERE}; what was written before is complete') from None
@@ -113,7 +112,7 @@ def _replace(source: str, path: str) -> None:
         try:
             return os.replace(source, path)
         except PermissionError:
-            if sys.platform != 'win32' or i == 8:
+            if os.name != 'nt' or i == 8:
                 raise
         time.sleep(0.01 * 2**i)
 
