@@ -148,10 +148,9 @@ def _weights_beside(path: str, read: Callable[[str], T]) -> T:
     """Reads the weights beside a training state that has none."""
     folder = os.path.dirname(path)
     models = [os.path.join(folder, name) for name in WEIGHT_FILENAMES]
-    models = [model for model in models if os.path.isfile(model)]
     others = glob.glob(os.path.join(glob.escape(folder), '*.model'))
-    if not models and len(others) == 1:
-        models = others
+    if len(others) == 1:
+        models += others
     error = f'{path} has no weights, and it is not clear which file beside it has; pass -m MODEL'
     return _first_fit(models, read, error)
 
