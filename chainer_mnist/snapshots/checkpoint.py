@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -96,13 +97,10 @@ def read_log(out: str) -> list[Record]:
     Raises ``UserError`` if a file of that name is no log: a run would overwrite it.
     """
     path = os.path.join(out, LOG)
-    with reading_errors(path, 'move it elsewhere'):
-        try:
-            with open(path, 'rb') as file:
-                content = file.read(MAX_SIZE)
-        except FileNotFoundError:
-            return []
-        return parse_log(content)
+    reading = reading_errors(path, 'move it elsewhere')
+    with reading, contextlib.suppress(FileNotFoundError), open(path, 'rb') as file:
+        return parse_log(file.read(MAX_SIZE))
+    return []
 
 
 def load_predictor(
