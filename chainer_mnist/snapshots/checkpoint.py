@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import glob
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from chainer_mnist.console import UserError, print_line
 from chainer_mnist.constants import CLASSIFIER, PREDICTOR
@@ -28,14 +27,13 @@ DEFAULT_UNITS = 50
 T = TypeVar('T')
 
 
-@dataclasses.dataclass
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What a run starts from."""
 
-    model_path: str | None = None  # of the weights, if they are not those in the training state
-    state_path: str | None = None
-    seed: int | None = None
-    records: list[Record] = dataclasses.field(default_factory=list)
+    model_path: str | None  # of the weights, if they are not those in the training state
+    state_path: str | None
+    seed: int | None
+    records: list[Record]
 
 
 def load_checkpoint(
@@ -64,7 +62,7 @@ def load_checkpoint(
     given = _resolve(initmodel, read_weights) if initmodel else (None, {})
     if not resume:
         load_state_dict(optimizer, given[1])
-        return Checkpoint(given[0])
+        return Checkpoint(given[0], None, None, [])
     snapshot, model_path, state = _resolve(resume, read_state)
     log = read_log(os.path.dirname(snapshot.path))
     records = _select_records(snapshot, log, int(state['t']))
