@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from posixpath import basename, dirname  # keys are written like paths
 from typing import Any, Optional
 
 from chainer_mnist.console import UserError
@@ -91,7 +92,7 @@ class Snapshot:
         self.arrays = {self._translate(key): array for key, array in arrays.items()}
         self.params = named_arrays(model).keys()
         keys = self.arrays.keys() - self.params - PROGRESS.keys()
-        self._check_network('unexpected', {k for k in keys if _parent(k) not in self.params})
+        self._check_network('unexpected', {k for k in keys if dirname(k) not in self.params})
 
     def _translate(self, key: str) -> str:
         """Makes a predictor's key a classifier's, or the other way round."""
@@ -129,8 +130,8 @@ class Snapshot:
                 rule._state = {}
                 rule.init_state(chainer.Parameter(weights[key]))
                 expected.update({f'{key}/{name}': array for name, array in rule.state.items()})
-        theirs = {_name(key) for key in self.arrays if _parent(key) in self.params} - {'t'}
-        if theirs != set(map(_name, expected)):
+        theirs = {basename(key) for key in self.arrays if dirname(key) in self.params} - {'t'}
+        if theirs != set(map(basename, expected)):
             kept, kind = ', '.join(sorted(theirs)) or 'nothing', type(optimizer).__name__
             what = f'another optimizer, which keeps {kept} of a parameter, not with {kind}'
             raise MismatchError(f'{self.path} was saved with {what}; use it in train_mnist.py')
@@ -169,7 +170,7 @@ class Snapshot:
         with numpy.errstate(over='ignore'):
             cast = array.astype(like.dtype, order='C')
         is_good = numpy.isfinite(cast) if like.dtype.kind == 'f' else cast == array
-        bound = PROGRESS.get(_name(key)) if key not in self.params else None
+        bound = PROGRESS.get(basename(key)) if key not in self.params else None
         if not is_good.all() or (bound and not 0 <= cast <= bound):
             raise MismatchError(
                 f'{self.path} has invalid numbers in {key}; use an earlier snapshot'
@@ -177,18 +178,10 @@ class Snapshot:
         return cast
 
     def _check_network(self, what: str, keys: set[str]) -> None:
-        names = sorted(key.removeprefix(PREFIX)[:99] for key in keys if _parent(key) not in keys)
+        names = sorted(key.removeprefix(PREFIX)[:99] for key in keys if dirname(key) not in keys)
         if names:
             some = ', '.join(names[:6] + ['...'] * (len(names) > 6))
             raise MismatchError(
                 f'{self.path} was saved from a different network ({what}: {some}); use a snapshot '
                 'of this network, or change net.py'
             )
-
-
-def _parent(key: str) -> str:
-    return key.rpartition('/')[0]
-
-
-def _name(key: str) -> str:
-    return key.rpartition('/')[2]
