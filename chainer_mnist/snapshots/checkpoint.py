@@ -112,9 +112,8 @@ def load_predictor(
     def read(path: str) -> tuple[str, chainer.Chain]:
         predictor = make_predictor(units or DEFAULT_UNITS)
         snapshot = Snapshot(path, predictor)
-        found = None if units else snapshot.infer_units(predictor, DEFAULT_UNITS)
-        if found:
-            predictor = make_predictor(found)
+        if not units:
+            predictor = make_predictor(snapshot.infer_units(predictor, DEFAULT_UNITS))
         weights = snapshot.read_weights(predictor, units)
         serializers.NpzDeserializer(weights, strict=False).load(predictor)
         return path, predictor

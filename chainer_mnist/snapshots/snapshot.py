@@ -106,7 +106,7 @@ class Snapshot:
         ``units`` is what the model was made with, ``None`` for no advice to change it.
         """
         found = units and self.infer_units(model, units)
-        if found:
+        if found != units:
             raise MismatchError(f'{self.path} was saved with {found} units; pass -u {found}')
         return self._read(named_arrays(model))
 
@@ -137,8 +137,11 @@ class Snapshot:
             raise MismatchError(f'{self.path} was saved with {what}; use it in train_mnist.py')
         return {**state, **self._read(expected)}
 
-    def infer_units(self, model: chainer.Chain, units: int) -> int | None:
-        """Returns the number of units that explains all differences from a model of others."""
+    def infer_units(self, model: chainer.Chain, units: int) -> int:
+        """Returns the number of units that explains all differences from a model of ``units``.
+
+        If none does, that is ``units``.
+        """
         candidates, expected = set(), named_arrays(model)
         for key in expected.keys() & self.arrays.keys():
             array, like = self.arrays[key], expected[key]
@@ -150,8 +153,7 @@ class Snapshot:
                 elif axis == 1 and ours == units:  # so is the layer that this one has as input
                     candidates.add(units)
         candidate = candidates.pop() if len(candidates) == 1 else units
-        fits = candidate != units and candidate in range(1, MAX_UNITS + 1)
-        return int(candidate) if fits else None
+        return int(candidate) if candidate in range(1, MAX_UNITS + 1) else units
 
     def _read(self, expected: Expected) -> Arrays:
         """Returns the arrays under the expected keys, cast to the expected types."""
