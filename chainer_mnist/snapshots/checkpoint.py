@@ -151,12 +151,11 @@ def _weights_beside(path: str, read: Callable[[str], T]) -> T:
 
 
 def _first_fit(paths: Iterable[str], read: Callable[[str], T], error: str) -> T:
-    mismatches: list[UserError] = []
+    mismatch = None
     for path in paths:
         try:
             return read(path)
-        except MismatchError as mismatch:
-            mismatches.append(mismatch)
-        except UserError:
-            pass
-    raise next(iter(mismatches), UserError(error))
+        except UserError as failure:
+            if isinstance(failure, MismatchError):
+                mismatch = mismatch or failure
+    raise mismatch or UserError(error)
