@@ -167,10 +167,9 @@ def _components(mask: numpy.ndarray) -> tuple[numpy.ndarray, list[numpy.ndarray]
     labels[mask] = numpy.repeat(component + 1, stop - start)
     order = numpy.argsort(component, kind='stable')
     begin = numpy.flatnonzero(numpy.diff(component[order], prepend=-1))
-    low, high = numpy.minimum, numpy.maximum
-    sides = ((low, row), (high, row + 1), (low, start), (high, stop))
-    box = [reduce.reduceat(values[order], begin) for reduce, values in sides]
-    return labels, box, numpy.add.reduceat((stop - start)[order], begin)
+    top, left = (numpy.minimum.reduceat(low[order], begin) for low in (row, start))
+    bottom, right = (numpy.maximum.reduceat(high[order], begin) for high in (row + 1, stop))
+    return labels, [top, bottom, left, right], numpy.add.reduceat((stop - start)[order], begin)
 
 
 def _crop(ink: numpy.ndarray) -> numpy.ndarray:
