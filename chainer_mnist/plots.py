@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import logging
-import operator
 import os
 import subprocess
 from collections.abc import Iterator
@@ -83,7 +82,7 @@ def save_curves(out: str, records: list[dict]) -> None:
             for point in points[-1:]:
                 axes.annotate(f'   {label}', point, color=color, va='center')
         dashed = '\ndashed: the tutorial of 2017' if tutorial else ''
-        for epoch, value in [best(points, key=operator.itemgetter(1))] if points else []:
+        for epoch, value in [best(points, key=lambda point: point[1])] if points else []:
             axes.plot(epoch, value, 'o', color=color, markersize=12, fillstyle='none')
             axes.set_title(f'best test {name}: {value:.4f} in epoch {epoch}{dashed}')
         axes.set(xlabel='epoch', ylabel=name, xmargin=0.12)
