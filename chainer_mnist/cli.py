@@ -8,7 +8,6 @@ import difflib
 import glob
 import math
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -37,7 +36,7 @@ class ArgumentParser(argparse.ArgumentParser):
             '--version',
             action='version',
             version=f'{self.prog} {chainer_mnist.__version__} (Chainer {chainer.__version__}, '
-            f'NumPy {numpy.__version__}, Python {platform.python_version()})',
+            f'NumPy {numpy.__version__}, Python {sys.version.split()[0]})',
             help='print the versions of this script and of what it runs on, and exit',
         )
 
