@@ -16,7 +16,6 @@ from chainer_mnist.console import mpi_rank, print_error, redirect_to_devnull
 VARIABLE = 'CHAINER_MNIST_TIMEOUT'
 VALUE = os.environ.get(VARIABLE, '')
 TIMEOUT = int(VALUE) if VALUE.isdecimal() else 300  # seconds
-ABORT_TIMEOUT = 5  # seconds
 
 
 class Watchdog:
@@ -42,8 +41,8 @@ class Watchdog:
         what = f'another rank has not answered for {TIMEOUT} seconds ({VARIABLE})'
         fix = 'resume with -r from the last finished epoch'
         print_error(f'{os.path.basename(sys.argv[0])}: error: {what}; {fix}')
-        # Where mpiexec is out of reach, nobody else ends this process.
-        threading.Timer(ABORT_TIMEOUT, os._exit, [1]).start()
+        # Where mpiexec is out of reach, nobody else ends this process: it does so in five seconds.
+        threading.Timer(5, os._exit, [1]).start()
         abort()
 
 
