@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 
 from chainer_mnist.console import mpi_rank
 from chainer_mnist.files import remove_temporary_files
@@ -42,7 +41,7 @@ def setup_signals() -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def _exit(signum: int, frame: FrameType | None) -> None:
+def _exit(signum: int, frame: object) -> None:
     remove_temporary_files()
     os._exit(128 + signum)  # an exception can get lost, as in a destructor
 
@@ -75,7 +74,7 @@ class GracefulInterrupt:
             self.signum = signum
             raise self._Stop
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def _receive(self, signum: int, frame: object) -> None:
         self._received = signum
         for each, handler in self._previous.items():
             # Not a Python handler, which would wait for MPI.
