@@ -69,9 +69,8 @@ class GracefulInterrupt:
 
     def check(self) -> None:
         """Leaves the block if a signal has been received. To be called where work can stop."""
-        signum = self._sync_signal(self._received)
-        if signum:
-            self.signum = signum
+        self.signum = self._sync_signal(self._received)
+        if self.signum:
             raise self._Stop
 
     def _receive(self, signum: int, frame: object) -> None:
