@@ -138,8 +138,7 @@ def _draw_image(axes: Any, image: numpy.ndarray, title: str, color: str) -> None
 
 def _save_confusion(out: str, t: numpy.ndarray, predicted: numpy.ndarray) -> None:
     """The confusion matrix: which digit is taken for which."""
-    counts = numpy.zeros((10, 10), int)
-    numpy.add.at(counts, (t, predicted), 1)
+    counts = numpy.bincount(10 * t + predicted, minlength=100).reshape(10, 10)
     # The colors show the mistakes only: beside the right predictions, all would look like none.
     mistakes = counts * (1 - numpy.eye(10))
     figure, axes = _subplots(figsize=(7, 7))
