@@ -58,9 +58,6 @@ class GracefulInterrupt:
     After the block, ``signum`` is the signal that ended it, or ``None``.
     """
 
-    class _Stop(BaseException):
-        pass
-
     def __init__(self, sync_signal: Callable[[int | None], int | None] = lambda signum: signum):
         self.signum: int | None = None
         self._sync_signal = sync_signal
@@ -71,7 +68,7 @@ class GracefulInterrupt:
         """Leaves the block if a signal has been received. To be called where work can stop."""
         self.signum = self._sync_signal(self._received)
         if self.signum:
-            raise self._Stop
+            raise SystemExit
 
     def _receive(self, signum: int, frame: object) -> None:
         self._received = signum
@@ -89,4 +86,4 @@ class GracefulInterrupt:
     def __exit__(self, kind: type | None, *error: object) -> bool:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
-        return kind is self._Stop
+        return kind is SystemExit and self.signum is not None
