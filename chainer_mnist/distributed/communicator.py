@@ -141,7 +141,8 @@ class MultiProcess(SingleProcess):
     def create_multi_node_optimizer(self, optimizer: chainer.Optimizer) -> Any:
         from chainer_mnist.distributed.optimizer import MultiNodeOptimizer
 
-        size = sum(param.size for param in _params(optimizer.target)) + len(SIGNALS)
+        params = optimizer.target.params(include_uninit=False)
+        size = sum(param.size for param in params) + len(SIGNALS)
         self._flat = L.Parameter(optimizer.target.xp.zeros(size, 'f'))
         self._flat.W.grad = self._flat.W.array  # one memory: the parameter itself is of no use
         return MultiNodeOptimizer(optimizer, self)
@@ -165,7 +166,7 @@ class MultiProcess(SingleProcess):
         All gradients and the signals are in one buffer, so that a CPU too has a single all-reduce.
         """
         xp = model.xp
-        params = _params(model)
+        params = list(model.params(include_uninit=False))  # in the same order on each rank
         ends = numpy.cumsum([param.size for param in params]).tolist()
         *grads, signals = xp.split(self._flat.W.grad, ends)
         signals[:] = xp.array([self._received == signum for signum in SIGNALS])
@@ -188,8 +189,3 @@ class MultiProcess(SingleProcess):
         from mpi4py import MPI
 
         MPI.Finalize()
-
-
-def _params(model: chainer.Link) -> list:
-    """The parameters in the order of their names. Those of unused layers may have no size."""
-    return [param for _, param in sorted(model.namedparams()) if param.array is not None]
