@@ -41,14 +41,13 @@ def is_float32(*arrays: object) -> bool:
 
 def forward(function: FunctionNode, arrays: list[ndarray]) -> Results:
     """Does what ``function.forward`` does, and the checks of types before it."""
-    if type(function) not in FUNCTIONS:
-        return None
-    forward_kernel, backward_kernel, methods = FUNCTIONS[type(function)]
+    cls = type(function)
     try:
-        if _get_methods(function) != methods:
+        if cls not in FUNCTIONS or _get_methods(function) != METHODS[cls]:
             return None
     except AttributeError:  # one was put into the object itself
         return None
+    forward_kernel, backward_kernel = FUNCTIONS[cls]
     results = forward_kernel(function, *arrays)
     if results is not None:
         function._kernel = backward_kernel
@@ -90,7 +89,7 @@ def _linear_backward(function: LinearFunction, y: None, gy: ndarray) -> Gradient
     if inputs[1]._requires_grad:
         grads.append(gy.T.dot(x))
     if inputs[2:] and inputs[2]._requires_grad:
-        grads.append(sum_rows(gy) if len(W) > 1 else gy.sum(0))
+        grads.append(sum_rows(gy) if len(W) > 1 else numpy.add.reduce(gy, 0))
     return nodes, grads
 
 
@@ -158,19 +157,15 @@ def _are_scores_and_labels(*arrays: ndarray) -> bool:
     return t.dtype == INT32 and t.flags.carray
 
 
-# Of an object, so that what was put into it is found, too.
-_get_methods = operator.attrgetter(
-    *[f'{name}.__func__' for name in ('check_type_forward', 'forward', 'forward_cpu', 'backward')]
-)
-FUNCTIONS = {
-    cls: (forward_kernel, backward_kernel, _get_methods(cls()))
-    for cls, forward_kernel, backward_kernel in (
-        (LinearFunction, _linear, _linear_backward),
-        (ReLU, _relu, _relu_backward),
-        (SoftmaxCrossEntropy, _softmax_cross_entropy, _softmax_cross_entropy_backward),
-        (Accuracy, _accuracy, None),
-    )
+FUNCTIONS: dict[type, Any] = {
+    LinearFunction: (_linear, _linear_backward),
+    ReLU: (_relu, _relu_backward),
+    SoftmaxCrossEntropy: (_softmax_cross_entropy, _softmax_cross_entropy_backward),
+    Accuracy: (_accuracy, None),
 }
+NAMES = ('check_type_forward', 'forward', 'forward_cpu', 'backward')
+_get_methods = operator.attrgetter(*[f'{name}.__func__' for name in NAMES])
+METHODS = {cls: _get_methods(cls()) for cls in FUNCTIONS}
 
 
 def add_bias(y: ndarray, b: ndarray) -> None:
@@ -189,8 +184,17 @@ def relu_backward(y: ndarray, gy: ndarray) -> ndarray:
 
 
 def sum_rows(gy: ndarray) -> ndarray:
-    """Sums up the rows. A single column is summed in another order by NumPy than by Numba."""
-    return gy.sum(0)
+    """Sums up the rows."""
+    return numpy.add.reduce(gy, 0)
+
+
+def numba_sum_rows(gy: ndarray) -> ndarray:
+    """Does the same, except for a single column, which NumPy sums in another order."""
+    s = numpy.zeros(gy.shape[1], FLOAT32)
+    for i in range(len(gy)):
+        for j in range(gy.shape[1]):
+            s[j] += gy[i, j]
+    return s
 
 
 def are_in_range(x: ndarray, t: ndarray) -> bool:
@@ -279,8 +283,8 @@ def numba_adam(g: ndarray, p: ndarray, m: ndarray, v: ndarray, constants: ndarra
 adam: Any = numpy_adam
 
 # Where there is a numba_NAME, Numba compiles that in place of NAME.
-KERNELS = ['add_bias', 'relu', 'relu_backward', 'are_in_range', 'subtract_max', 'log_softmax']
-KERNELS += ['sum_rows', 'softmax_backward', 'count_right', 'adam']
+KERNELS = ['add_bias', 'relu', 'relu_backward', 'sum_rows', 'are_in_range', 'subtract_max']
+KERNELS += ['log_softmax', 'softmax_backward', 'count_right', 'adam']
 
 
 @functools.cache

@@ -32,9 +32,9 @@ def test_few_units_and_busy_cores_take_one_thread_and_leave_no_trace(monkeypatch
             assert state()[1] is not before[1]
             raise KeyboardInterrupt
         assert state() == before
-        for seconds, threads in ((1.4, 2), (1.6, 1)):  # with two threads, where one takes 1
-            clock = iter([0, 1, 0, seconds])
-            monkeypatch.setattr('time.perf_counter', lambda: next(clock))  # noqa: B023
+        for slowdown, threads in ((1.4, 2), (1.6, 1)):  # by the second thread
+            seconds = iter([1, slowdown])
+            monkeypatch.setattr('timeit.timeit', lambda *args, **kwds: next(seconds))  # noqa: B023
             with fast.fast_training(1000):
                 assert state()[0] == {threads}
         assert capsys.readouterr().out.startswith('# BLAS threads: 1 (the cores are busy; ')
