@@ -92,9 +92,9 @@ def main(clone: Path, verbose: bool) -> bool:
     functions.remove((main_size, 'train_mnist.main'))
     chain, wrong = check_imports(scripts + package)
     rows = [
-        ('package: lines of code', sum(each.code for each in package), 2000),  # the goal: 1,400
+        ('package: lines of code', sum(each.code for each in package), 2030),  # the goal: 1,400
         ('package: lines of docstrings', sum(each.docs for each in package), 600),
-        ('package: lines in all', sum(each.total for each in package), 2925),  # and 2,600
+        ('package: lines in all', sum(each.total for each in package), 2970),  # and 2,600
         ('package: modules', len(modules), 24),
         ('package: modules outside its folders', sum(m.count('.') == 1 for m in modules), 12),
         ('tests: lines of code', sum(each.code for each in tests), 3850),  # the goal: 3,800
