@@ -31,7 +31,9 @@ def root(tmp_path, monkeypatch):
 
 def assert_is(raw):
     """Asserts that the data set that is loaded has the pixels and labels of ``raw``."""
-    for (x, t), part in zip(data.load_mnist(), ('train', 'test')):
+    pixels = [data.scale(x) for x, _ in data.load_mnist(scaled=False)]
+    for (x, t), same_x, part in zip(data.load_mnist(), pixels, ('train', 'test')):
+        assert same_x.tobytes() == x.tobytes()
         expected = raw[f'x_{part}'].reshape(-1, 784) * numpy.float32(1 / 255)
         assert (x.dtype, x.shape, x.tobytes()) == ('f', expected.shape, expected.tobytes())
         assert (t.dtype, t.tolist()) == ('i', raw[f'y_{part}'].tolist())
@@ -47,6 +49,7 @@ def assert_not_loaded(message):
 
 def test_the_clones_own_data_is_the_default_and_has_the_bits_that_chainer_loads(monkeypatch):
     monkeypatch.delenv(constants.ROOT)
+    assert {x.dtype.name for x, _ in data.load_mnist(scaled=False)} == {'uint8'}
     content = [array.tobytes() for dataset in data.load_mnist() for array in dataset]
     assert hashlib.sha256(b''.join(content)).hexdigest() == SHA256
 
