@@ -106,7 +106,7 @@ cupy.ndarray.__add__ = fail
     [
         ('GPUS=0', '', r'GPU 0 does not work \(cudaErrorNoDevice: .*\); .* or leave out -g'),
         ('GPUS=2', 'sys.argv += ["-g2"]', r'GPU 2 does not work \(cudaErrorInvalidDevice: .*'),
-        ('BYTES=1000000', '', r'not enough memory; choose fewer units \(-u\) or .*'),
+        ('BYTES=300000', '', r'not enough memory; choose fewer units \(-u\) or .*'),
         ('GPUS=1', 'sys.modules["cupy"] = None', r'GPU 0 does not work \(import of cupy .*\); .*'),
         ('GPUS=1', FAIL, r'GPU 0 does not work \(no libnvrtc.so.12\); .*'),
     ],

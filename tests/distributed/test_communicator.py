@@ -131,7 +131,7 @@ def each(step):
     def train(model, optimizer, x, t, batches):
         means = train_mnist.RunningMean(numpy)
         for batch in batches:
-            step(model, optimizer, x[batch], t[batch])
+            step(model, optimizer, train_mnist.scale(x[batch]), t[batch])
             means.update(model.loss, model.accuracy, len(batch))
         return means
     train_mnist.train = train
@@ -384,7 +384,7 @@ def test_a_suspended_job_may_take_longer_than_the_timeout(monkeypatch):
 
 FAILING = """
 from chainer_mnist.console import UserError
-def fail(*args):
+def fail(*args, **kwargs):
     raise {error}
 if mpi_rank() == {rank}:
     {where} = fail
