@@ -28,6 +28,8 @@ LAYOUTS = (
 # torchvision keeps such files in a folder "raw" of each of these.
 TORCHVISION = ('MNIST', 'FashionMNIST', 'KMNIST', 'EMNIST', 'QMNIST')
 
+SCALE = numpy.float32(1 / 255)  # of a pixel; the bits are those of chainer.datasets.get_mnist
+
 Dataset = tuple[numpy.ndarray, numpy.ndarray]
 
 
@@ -52,14 +54,11 @@ def load_mnist(scaled: bool = True) -> tuple[Dataset, Dataset]:
 
 
 def scale(x: Any) -> Any:
-    """Turns pixels, uint8, into float32 from 0 to 1. Other images are returned as they are.
-
-    The bits are those of ``chainer.datasets.get_mnist``.
-    """
+    """Turns pixels, uint8, into float32 from 0 to 1. Other images are returned as they are."""
     if x.dtype != numpy.uint8:
         return x
     y = x.astype(numpy.float32)
-    y *= numpy.float32(1 / 255)
+    y *= SCALE
     return y
 
 
@@ -108,7 +107,7 @@ def _load(images: tuple[str, str], labels: tuple[str, str], scaled: bool) -> Dat
     are_bytes = largest > 1 and x.dtype.kind != 'f'
     x = x.reshape(len(x), 784).astype(numpy.uint8 if are_bytes else numpy.float32)
     if largest > 1 and not are_bytes:
-        x *= numpy.float32(1 / 255)
+        x *= SCALE
     return scale(x) if scaled else x, t.astype(numpy.int32)
 
 

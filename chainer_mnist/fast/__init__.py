@@ -50,9 +50,8 @@ def fast_training(units: int) -> Iterator[None]:
 def _are_cores_busy() -> bool:
     """Says whether BLAS is slower with all its threads, which then wait for each other."""
     W = numpy.ones((1000, 1000), 'f')  # noqa: N806
-    seconds = []
+    product, seconds = functools.partial(numpy.dot, W[:100], W), []
     for threads in (1, None):
         with threadpoolctl.threadpool_limits(threads, user_api='blas'):
-            product = functools.partial(numpy.dot, W[:100], W)
             seconds.append(timeit.timeit(product, setup=product, number=60))
     return seconds[1] > 1.1 * seconds[0]
